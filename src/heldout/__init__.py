@@ -1,0 +1,60 @@
+"""heldout: the truth about a fine-tuning run, from a fixed held-out set and the step itself.
+
+The public names. The read side works without torch; the rest is imported when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from heldout.derive.patterns import PatternTracker, get_default_patterns
+from heldout.errors import HeldoutError
+from heldout.verdicts.smart_alerts import generate_smart_alerts
+from heldout.views.status import StatusWriter
+
+if TYPE_CHECKING:
+    from heldout.adapters.huggingface import Monitor
+    from heldout.evals.evaluate import FixedEvalSet
+    from heldout.signals.entropy import compute_token_entropy
+    from heldout.signals.lora import capture_lora_initial_state, compute_lora_deltas
+
+__version__ = version("heldout")
+
+__all__ = [
+    "FixedEvalSet",
+    "HeldoutError",
+    "Monitor",
+    "PatternTracker",
+    "StatusWriter",
+    "__version__",
+    "capture_lora_initial_state",
+    "compute_lora_deltas",
+    "compute_token_entropy",
+    "generate_smart_alerts",
+    "get_default_patterns",
+]
+
+_NEEDS_TORCH = {
+    "FixedEvalSet": "heldout.evals.evaluate",
+    "Monitor": "heldout.adapters.huggingface",
+    "capture_lora_initial_state": "heldout.signals.lora",
+    "compute_lora_deltas": "heldout.signals.lora",
+    "compute_token_entropy": "heldout.signals.entropy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names that need torch when they are first used."""
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'heldout' has no attribute {name!r}")
+    try:
+        return getattr(import_module(_NEEDS_TORCH[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "heldout":
+            raise
+        raise ModuleNotFoundError(
+            f"heldout.{name} needs {error.name}. Install it with: pip install 'heldout[train]'",
+            name=error.name,
+        ) from error

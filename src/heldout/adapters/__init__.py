@@ -1,0 +1,1 @@
+"""Where training frameworks meet the watch."""

@@ -1,0 +1,193 @@
+"""Every setting in one table: name, default, help. Files, the environment and keywords fill it.
+
+A config is a YAML file of sections (`eval:` with `every: 20` sets `eval.every`). The environment
+overrides the file (`HELDOUT_EVAL_EVERY=50`), and `--set eval.every=50` overrides both. The defaults
+of `heldout.Monitor`'s keywords are the same ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from heldout.errors import ConfigError
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `default` is `REQUIRED` where there is none; `types` are the accepted ones."""
+
+    name: str
+    types: tuple[type, ...]
+    default: Any
+    help: str
+    minimum: float = 1
+    """The least accepted value of a number."""
+
+
+def _s(
+    name: str, types: type | tuple[type, ...], default: Any, text: str, minimum: float = 1
+) -> Setting:
+    return Setting(name, types if isinstance(types, tuple) else (types,), default, text, minimum)
+
+
+NONE = type(None)
+
+SETTINGS: tuple[Setting, ...] = (
+    _s("model.name", str, REQUIRED, "Hub id, local folder, or package:NAME (one GGUF file in it)"),
+    _s("model.gguf_file", (str, NONE), None, "GGUF file inside model.name, where it is one"),
+    _s("model.dtype", str, "float32", "float32, bfloat16, float16 or auto"),
+    _s("data.train", str, REQUIRED, "Training set, JSONL; relative to the config file"),
+    _s("eval.data", str, REQUIRED, "Fixed held-out set, JSONL; relative to the config file"),
+    _s("eval.every", int, 500, "Optimizer steps between evaluations"),
+    _s("eval.at_start", bool, True, "Also evaluate before the first step"),
+    _s("eval.max_samples", int, 2000, "Examples to take from eval.data at most"),
+    _s("eval.margin", float, 0.01, "Change in exact match too small to matter (plateau)", 0),
+    _s("eval.patterns", dict, {}, "Pattern name to regular expression; empty means the defaults"),
+    _s("lora.r", int, 16, "Rank of the adapters"),
+    _s("lora.alpha", (int, float), 32, "Scaling numerator: dW = alpha / r * B A", 0),
+    _s("lora.dropout", float, 0.0, "Dropout on the adapters' input", 0),
+    _s("lora.target_modules", (str, list), "all-linear", "Which modules get adapters"),
+    _s("lora.enabled", bool, True, "False trains every weight"),
+    _s("train.steps", int, 1000, "Optimizer steps"),
+    _s("train.batch_size", int, 8, "Sequences in a micro-batch"),
+    _s("train.accumulation", int, 1, "Micro-batches in an optimizer step"),
+    _s("train.learning_rate", float, 2e-4, "Peak learning rate", 0),
+    _s("train.schedule", str, "linear", "Learning rate schedule, by the Trainer's name"),
+    _s("train.warmup_steps", int, 0, "Steps of linear warm-up", 0),
+    _s("train.weight_decay", float, 0.0, "AdamW weight decay", 0),
+    _s("train.max_length", int, 1024, "Longest sequence in tokens; longer ones are cut"),
+    _s("train.bf16", bool, False, "Run the forward pass in bfloat16 (autocast)"),
+    _s("train.seed", int, 42, "Seed of data order and adapter initialisation", 0),
+    _s("train.save_every", (int, NONE), None, "Steps between checkpoints; default eval.every"),
+    _s("train.keep", (int, NONE), None, "Checkpoints kept on disk; default all"),
+    _s("train.threads", (int, NONE), None, "CPU threads for torch; default torch's own choice"),
+    _s("train.extra", dict, {}, "Further fields of TRL's SFTConfig, passed on as they are"),
+    _s("output.runs", str, "runs", "Folder of runs"),
+    _s("output.run", (str, NONE), None, "Name of this run; default a time stamp"),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def default(name: str) -> Any:
+    """The default of the setting called `name`."""
+    return BY_NAME[name].default
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read the config at `path`; returns every setting by its dotted name.
+
+    `overrides` are `a.b=c` with `c` in YAML. Raises `ConfigError` naming the file, the key, the
+    nearest valid key, and the accepted types; all mistakes are reported at once.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections such as 'model:', found {tree!r:.40}")
+    given = [(str(path), name, value) for name, value in _flatten(tree)]
+    given += [(f"${key}", name, value) for key, name, value in _environment(os.environ)]
+    given += [("--set", *_override(text)) for text in overrides]
+    settings, mistakes = {s.name: s.default for s in SETTINGS}, []
+    for source, name, value in given:
+        problem = _problem(name, value)
+        if problem:
+            mistakes.append(f"{source}: {problem}")
+        else:
+            settings[name] = _converted(name, value)
+    missing = [name for name, value in settings.items() if value is REQUIRED]
+    mistakes += [f"{path}: {name} is missing: {BY_NAME[name].help}" for name in missing]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return settings
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name as a tree of sections."""
+    tree: dict[str, Any] = {}
+    for name, value in settings.items():
+        section, key = name.split(".", 1)
+        tree.setdefault(section, {})[key] = value
+    return tree
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A sentence naming the known names closest to `name`; "" when none is close."""
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _flatten(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    flat = []
+    for section, body in tree.items():
+        if isinstance(body, dict) and str(section) not in BY_NAME:
+            flat += [(f"{section}.{key}", value) for key, value in body.items()]
+        else:
+            flat.append((str(section), body))
+    return flat
+
+
+def _environment(environ: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    found = []
+    for setting in SETTINGS:
+        key = "HELDOUT_" + setting.name.upper().replace(".", "_")
+        if key in environ:
+            found.append((key, setting.name, yaml.safe_load(environ[key])))
+    return found
+
+
+def _override(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected name=value, as in --set eval.every=50")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
+
+
+def _problem(name: str, value: Any) -> str:
+    if name not in BY_NAME:
+        return f"unknown key {name!r}.{nearest(name, list(BY_NAME))}"
+    types = BY_NAME[name].types
+    least = BY_NAME[name].minimum
+    if _accepts(types, value):
+        number = _converted(name, value)
+        if isinstance(number, int | float) and not number >= least and bool not in types:
+            return f"{name} must be at least {least:g}, found {value!r}"
+        return ""
+    wanted = " or ".join("null" if each is NONE else each.__name__ for each in types)
+    return f"{name} must be {wanted}, found {value!r} ({type(value).__name__})"
+
+
+def _accepts(types: tuple[type, ...], value: Any) -> bool:
+    if isinstance(value, bool):
+        return bool in types
+    if float in types and isinstance(value, str):
+        return _is_float(value)
+    return isinstance(value, types) or (float in types and isinstance(value, int))
+
+
+def _converted(name: str, value: Any) -> Any:
+    types = BY_NAME[name].types
+    return float(value) if float in types and not isinstance(value, NONE | int) else value
+
+
+def _is_float(text: str) -> bool:
+    """YAML 1.1 reads 2e-4 as text; a number is meant."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""The fold of a journal: what is known after the records so far.
+
+Rules, views and exporters all read this one structure. `add` is the only way in, so history
+after a prefix of the journal never depends on what comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from heldout.derive.columns import Columns
+from heldout.records import (
+    AnyRecord,
+    Checkpoint,
+    Decision,
+    EvalResult,
+    Item,
+    Layers,
+    Metric,
+    Note,
+    Run,
+    Sample,
+    Verdict,
+)
+
+T = TypeVar("T")
+
+
+class History:
+    """Everything recorded so far, by kind, in order.
+
+    A resume (`Note` with topic `resume` at step s) and a sample at an earlier step both supersede
+    what was recorded from there on.
+    """
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        self.metrics: dict[str, Metric] = {}
+        self.columns = Columns()
+        self.latest: dict[str, float] = {}
+        self.evals: list[EvalResult] = []
+        self.items: dict[int, list[Item]] = {}
+        self.layers: list[Layers] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.alerts: dict[tuple[str, str], Verdict] = {}
+        self.decision: Decision | None = None
+        self.notes: list[Note] = []
+        self.step = 0
+        self.time = 0.0
+        self._remembered: dict[str, object] = {}
+
+    def add(self, record: AnyRecord) -> None:
+        """Fold in one record; records come in journal order."""
+        self.time = max(self.time, getattr(record, "time", 0.0))
+        if isinstance(record, Run | Item | EvalResult | Checkpoint | Note):
+            self._remembered.clear()
+        match record:
+            case Sample():
+                if record.step < self.step:
+                    self._supersede(record.step)
+                self.columns.add(record.step, record.values)
+                self.latest = record.values
+                self.step = record.step
+            case Item():
+                if self.evals and record.step <= self.evals[-1].step:
+                    self._forget_evals(record.step)
+                self.items.setdefault(record.step, []).append(record)
+            case EvalResult():
+                self.evals.append(record)
+            case Layers():
+                self.layers = [kept for kept in self.layers if kept.step < record.step]
+                self.layers.append(record)
+            case Checkpoint():
+                self.checkpoints = [c for c in self.checkpoints if c.step != record.step]
+                self.checkpoints.append(record)
+            case Verdict():
+                self.alerts[record.rule, record.scope] = record
+            case Decision():
+                self.decision = record
+            case Note():
+                self.notes.append(record)
+                if record.topic == "resume":
+                    self._supersede(record.step + 1)
+                    self.step = record.step
+            case Run():
+                self.run = record
+            case Metric():
+                self.metrics[record.name] = record
+
+    def remember(self, key: str, compute: Callable[[], T]) -> T:
+        """Return `compute()`, computed once until an evaluation, checkpoint or note comes in."""
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        return cast(T, self._remembered[key])
+
+    @property
+    def ended(self) -> str:
+        """How the last attempt ended: "finished", "failed" or, while it has not, ""."""
+        since = self.run.time if self.run else 0.0
+        ends = [n for n in self.notes if n.topic in ("finished", "failed") and n.time >= since]
+        return ends[-1].topic if ends else ""
+
+    @property
+    def state(self) -> str:
+        """Where the run is: starting, running, finished or failed."""
+        return self.ended or ("running" if self.latest or self.evals else "starting")
+
+    @property
+    def last_items(self) -> list[Item]:
+        """The examples of the latest evaluation."""
+        return self.items.get(self.evals[-1].step, []) if self.evals else []
+
+    def _supersede(self, step: int) -> None:
+        """Forget what an earlier attempt recorded at or after `step`."""
+        self.columns.cut(step)
+        self._forget_evals(step)
+        self.layers = [kept for kept in self.layers if kept.step < step]
+
+    def _forget_evals(self, step: int) -> None:
+        self.evals = [kept for kept in self.evals if kept.step < step]
+        self.items = {at: items for at, items in self.items.items() if at < step}

@@ -1,0 +1,37 @@
+"""Use a model in the middle of its training and leave no trace."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def neutral(model: nn.Module) -> Iterator[None]:
+    """Run the body in eval mode without gradients, then restore what training can feel.
+
+    Restored, also when the body raises: the random states of Python, NumPy, torch and every CUDA
+    device, and each module's own `training` flag (a blanket `train()` would wake frozen dropout).
+    Not `inference_mode`: a module that caches a tensor under it breaks the next backward.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    python, cpu = random.getstate(), torch.get_rng_state()
+    numpy = np.random.get_state()  # noqa: NPY002
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        model.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)

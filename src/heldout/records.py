@@ -1,0 +1,236 @@
+"""Every fact of a run is one small frozen record; this module is the whole vocabulary.
+
+A journal is a sequence of these records, one JSON object a line, told apart by the field
+`type`. Steps are optimizer steps (0 = before the first update), times are Unix seconds, and
+cross-entropy and entropy are in nats.
+
+JSON has no NaN, so `encode` writes the strings "NaN", "Infinity" and "-Infinity" wherever a
+number is not finite, and `decode` turns them back into floats; Python's `float()` and
+JavaScript's `Number()` read the same strings.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+"""Version of the journal and of status.json; raised when a reader of the old form would err."""
+
+Level = Literal["info", "warning", "error", "critical"]
+State = Literal["pending", "open", "escalated", "resolved", "closed", "no-data", "error"]
+Action = Literal["continue", "stop", "roll-back", "none"]
+Trend = Literal["improving", "plateau", "regressing", "inconclusive"]
+Direction = Literal["higher", "lower", "none"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """The parent of every fact; its subclass's lower-case name is the JSON field `type`."""
+
+
+class EvalSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fixed set is: the hash names its content, so two runs compare only when it agrees."""
+
+    path: str
+    hash: str
+    n: int
+    skipped: list[str] = []
+    """One sentence a line that could not be used, as `file:line: what is wrong`."""
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """A training process started: who, what, with which settings. The first record of a journal."""
+
+    id: str
+    time: float
+    model: str
+    total_steps: int
+    eval_set: EvalSet | None = None
+    learning_rate: str = ""
+    """The schedule by the Trainer's name: linear, cosine, constant, ..."""
+    train_patterns: dict[str, int] = {}
+    """Training rows by pattern, where the training set could be read as prompts."""
+    config: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+    host: str = ""
+    pid: int = 0
+    schema: int = SCHEMA
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """What a number means. Written once a run, so nothing downstream imports torch to explain it."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Direction
+    help: str
+    source: str
+
+
+class Sample(Record, frozen=True, kw_only=True):
+    """The scalars of one recorded optimizer step."""
+
+    step: int
+    time: float
+    values: dict[str, float]
+
+
+class Item(Record, frozen=True, kw_only=True):
+    """One held-out example at one evaluation."""
+
+    step: int
+    id: str
+    """Content hash of the prompt and the golden response."""
+    pattern: str
+    bin: str
+    """Length bin by golden response tokens, EOS included."""
+    tokens: int
+    correct: bool
+    ce: float
+    """Mean over the response tokens, nats."""
+    entropy: float
+    divergence: int | None
+    """0-based response position of the first token greedy decoding would get wrong."""
+
+
+class Bin(msgspec.Struct, frozen=True, kw_only=True):
+    """One bin of the reliability diagram: `confidence` and `accuracy` are means over `n` tokens."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class EvalResult(Record, frozen=True, kw_only=True):
+    """The fixed set scored at one step; its `Item`s stand just before it in the journal."""
+
+    step: int
+    time: float
+    n: int
+    correct: int
+    em: float
+    em_low: float
+    em_high: float
+    """Wilson 95 % interval of `em`."""
+    ce: float
+    entropy: float
+    token_accuracy: float
+    ece: float
+    ece_null: float
+    """What `ece` would be expected to show at these confidences if calibration were perfect."""
+    tokens: int
+    non_finite: int
+    """Examples whose logits held a NaN or an infinity; they count as wrong."""
+    seconds: float
+    bins: list[Bin]
+    """The reliability diagram: ten equal-width confidence bins (a, b]."""
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one layer's adapters have moved: ||dW||_F by kind, None where nothing is adapted."""
+
+    stack: str
+    layer: int
+    qkv: float | None = None
+    o: float | None = None
+    mlp: float | None = None
+    other: float | None = None
+    delta_norm: float
+    """Frobenius norm over all the layer's adapted modules: sqrt of the sum of squares."""
+    relative: float | None = None
+    """`delta_norm` over the Frobenius norm of the same modules' frozen weights."""
+
+
+class Layers(Record, frozen=True, kw_only=True):
+    """A reading of every adapted layer; `note` says why when there is none."""
+
+    step: int
+    time: float
+    layers: list[Layer]
+    note: str = ""
+
+
+class Checkpoint(Record, frozen=True, kw_only=True):
+    """The Trainer saved a checkpoint."""
+
+    step: int
+    time: float
+    path: str
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """A rule's alert changed state. The last record of a (rule, scope) is its present state."""
+
+    step: int
+    time: float
+    rule: str
+    scope: str = ""
+    """What the alert is about when a rule watches several things: a pattern, a layer; else empty."""
+    state: State
+    level: Level
+    message: str
+    action: str
+    evidence: dict[str, Any] = {}
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do for the next run, with the numbers that say so."""
+
+    topic: str
+    message: str
+    evidence: dict[str, Any] = {}
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """What to do with the run, judged after an evaluation or a change of the alerts."""
+
+    step: int
+    time: float
+    action: Action
+    checkpoint: str | None
+    tied: list[str]
+    reason: str
+    advice: list[Advice] = []
+
+
+class Note(Record, frozen=True, kw_only=True):
+    """Something worth remembering that is no number: a resume, lost rows, a failure, the end."""
+
+    step: int
+    time: float
+    topic: str
+    text: str
+
+
+AnyRecord = (
+    Run | Metric | Sample | Item | EvalResult | Layers | Checkpoint | Verdict | Decision | Note
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AnyRecord, strict=False)
+
+
+def encode(value: Any) -> bytes:
+    """Encode a record, or any JSON-like value, as strict JSON without a line break."""
+    return _encoder.encode(_strict(msgspec.to_builtins(value)))
+
+
+def decode(line: bytes | str) -> AnyRecord:
+    """Decode one line of a journal. Raises `msgspec.DecodeError` or its child `ValidationError`."""
+    record: AnyRecord = _decoder.decode(line)
+    return record
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    return value

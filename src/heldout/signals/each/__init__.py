@@ -1,0 +1,1 @@
+"""One signal a file; the folder is the list."""

@@ -1,0 +1,126 @@
+"""What the training loop shows a signal, and what a signal answers. Tensors go no further.
+
+Legend: B sequences, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from heldout.records import Metric, Record
+
+IGNORED = -100
+"""The label of a position that is not trained on."""
+
+Values = Mapping[str, float]
+"""Metric name to number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One training micro-batch's forward pass: what went in and what came out.
+
+    `outputs` is the model's own output object. `items` is the number of label tokens the loss was
+    divided by when that is the whole optimizer step's (gradient accumulation), else None.
+    """
+
+    input_ids_BT: Tensor | None
+    attention_mask_BT: Tensor | None
+    labels_BT: Tensor | None
+    outputs: Any
+    items: Tensor | int | None
+
+    def label_tokens(self) -> Tensor | None:
+        """The number of positions trained on, as a 0-dimensional tensor; None without labels."""
+        if self.labels_BT is None:
+            return None
+        return (self.labels_BT[:, 1:] != IGNORED).sum()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The end of one optimizer step.
+
+    `seconds` is the time since the last step ended, without evaluation and saving. `logs` is what
+    the Trainer logged since, by its own names.
+    """
+
+    step: int
+    seconds: float
+    model: nn.Module
+    logs: Mapping[str, float] = field(default_factory=dict)
+
+
+class Signal(Protocol):
+    """One quantity followed through training. Methods come in this order at each step.
+
+    Adding one is one new file in `heldout.signals.each` with a constant `SIGNAL` that makes it.
+    """
+
+    metrics: Sequence[Metric]
+
+    def begin(self, model: nn.Module) -> None:
+        """Training starts; look at the model."""
+
+    def forward(self, batch: Batch) -> None:
+        """A micro-batch went through; keep what is needed on the device, and do not wait for it."""
+
+    def collect(self) -> Sequence[Tensor]:
+        """The optimizer step ended: hand over what was kept, as 0-dimensional tensors.
+
+        The watch brings the tensors of all signals to the host in one transfer.
+        """
+
+    def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
+        """What to record at this step; `numbers` are the collected tensors' values."""
+
+    def log(self, logs: Mapping[str, float]) -> Values:
+        """The Trainer logged: what to record of it."""
+
+    def records(self, moment: Moment) -> Sequence[Record]:
+        """Facts that are no scalars."""
+
+    def state(self) -> dict[str, float]:
+        """What a resumed run needs to continue the same curve."""
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Continue from a saved `state`."""
+
+
+class Quiet:
+    """A signal that measures nothing; the parent whose methods the others override."""
+
+    metrics: Sequence[Metric] = ()
+
+    def begin(self, model: nn.Module) -> None:
+        """Nothing to look at."""
+
+    def forward(self, batch: Batch) -> None:
+        """Nothing to keep."""
+
+    def collect(self) -> Sequence[Tensor]:
+        """Nothing to hand over."""
+        return ()
+
+    def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
+        """Nothing to record."""
+        return {}
+
+    def log(self, logs: Mapping[str, float]) -> Values:
+        """Nothing to record."""
+        return {}
+
+    def records(self, moment: Moment) -> Sequence[Record]:
+        """Nothing to tell."""
+        return ()
+
+    def state(self) -> dict[str, float]:
+        """Nothing to resume."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Nothing to resume."""

@@ -1,0 +1,1 @@
+"""Statistics of a fixed held-out set, as pure functions of arrays."""

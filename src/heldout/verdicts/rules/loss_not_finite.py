@@ -1,0 +1,69 @@
+"""The loss, the gradient or the held-out score is NaN or infinite, or the loss is exactly zero.
+
+Checks: the loss of each step as the model computed it, read before the Trainer's
+`logging_nan_inf_filter` replaces it; the gradient norm; the held-out logits. One NaN is enough. It
+resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS` steps counts too.
+
+Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
+showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
+
+What to do: stop. Resume from the last checkpoint scored finite, with the learning rate divided
+by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
+
+When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
+it shows in the gradient norm only, where `GRADS` in a row are needed.
+
+Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); huggingface/trl#6702.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heldout.derive.history import History
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+
+QUIET = 10
+ZEROS = 3
+GRADS = 3
+
+
+def check(history: History) -> list[Finding] | NotChecked:
+    """Find non-finite or vanished losses in the latest steps."""
+    loss = history.columns.get("loss/step")
+    if not len(loss) and not history.evals:
+        return NotChecked("no loss was recorded")
+    recent, grads = loss.tail(QUIET), history.columns.get("grad/norm").tail(GRADS)
+    bad = int((~np.isfinite(recent)).sum())
+    last = history.evals[-1] if history.evals else None
+    safe = _last_safe(history)
+    resume = f"Resume from {safe}" if safe else "Start again"
+    action = f"Stop immediately. {resume} with the learning rate divided by 10."
+    if bad:
+        first = int(loss.steps[~np.isfinite(loss.values)][0])
+        text = f"Loss is NaN/Inf: training diverged (first at step {first})"
+        evidence = {"first_step": first, "bad_steps": bad, "of_last": len(recent)}
+        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+    if last and last.non_finite:
+        text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"
+        evidence = {"step": last.step, "examples": last.non_finite, "n": last.n}
+        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+    if len(grads) == GRADS and not np.isfinite(grads).any():
+        text = f"The gradient norm is NaN/Inf for {GRADS} logged steps in a row"
+        evidence = {"grad_norms": grads.tolist()}
+        return [Finding(level="error", message=text, action=action, evidence=evidence)]
+    if len(recent) >= ZEROS and not recent[-ZEROS:].any():
+        text = f"Loss is exactly 0 for {ZEROS} steps: no token is being trained on"
+        action = "Stop. Check that the labels are not all masked (-100)."
+        return [Finding(level="critical", message=text, action=action, evidence={"loss": 0.0})]
+    return []
+
+
+def _last_safe(history: History) -> str | None:
+    """The latest checkpoint whose evaluation was finite."""
+    finite = {result.step for result in history.evals if not result.non_finite}
+    safe = [saved.path for saved in history.checkpoints if saved.step in finite]
+    return safe[-1] if safe else None
+
+
+RULE = Rule(name="loss-not-finite", check=check)

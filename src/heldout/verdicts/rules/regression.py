@@ -1,0 +1,45 @@
+"""Exact match on the fixed set fell, by more than chance explains.
+
+Checks: the paired change of exact match over the last three evaluations lies below zero, at a level
+that is spent over the looks so that a flat run raises this in at most 5 % of all runs.
+
+Why: examples the model answered are being forgotten; the training loss does not show it.
+
+What to do: keep the recommended checkpoint. If it goes on, lower the learning rate or add back the
+kind of example that is being forgotten.
+
+When it is wrong: a change of format alone (a space, a full stop) lowers exact match without the
+model knowing less; cross-entropy then stays flat.
+
+Source: Bonett and Price 2012; Lan and DeMets 1983 for spending alpha over looks.
+"""
+
+from __future__ import annotations
+
+from heldout.derive.history import History
+from heldout.derive.progress import fixed_eval
+from heldout.records import EvalResult
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+
+
+def check(history: History) -> list[Finding] | NotChecked:
+    """Find a paired fall of exact match."""
+    if len(history.evals) < 2:
+        return NotChecked(f"needs 2 evaluations, has {len(history.evals)}")
+    now = fixed_eval(history)
+    if now["em_trend"] != "regressing":
+        return []
+    text = (
+        f"EM fell by {-now['em_change']:.1%} since step {now['em_reference']}, "
+        f"to {now['em']:.1%} of {now['n']}"
+    )
+    action = f"Keep {now['best_ckpt'] or 'an earlier checkpoint (none is saved)'}."
+    keys = ("em", "n", "em_change", "em_change_low", "em_change_high", "em_reference")
+    return [
+        Finding(
+            level="error", message=text, action=action, evidence={key: now[key] for key in keys}
+        )
+    ]
+
+
+RULE = Rule(name="regression", check=check, on=(EvalResult,), silenced_by=("loss-not-finite",))

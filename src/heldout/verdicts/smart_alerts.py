@@ -1,0 +1,46 @@
+"""The mission's alerts from a plain status dictionary, for loops that keep no journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def generate_smart_alerts(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return `{level, message, action}` for what a status dictionary shows to be wrong.
+
+    Looks at `loss` and `streaming_ce` (NaN or infinite: critical), and at `em_trend` and `ece_rise`
+    in `fixed_eval` (warnings). Missing fields raise nothing. Inside a watched run the rules of
+    `heldout.verdicts.rules` do this with evidence and a lifecycle.
+    """
+    alerts: list[dict[str, str]] = []
+    fixed_eval = data.get("fixed_eval") or {}
+    best = fixed_eval.get("best_ckpt") or "unknown"
+    losses = [data[key] for key in ("loss", "streaming_ce") if data.get(key) is not None]
+    if any(not math.isfinite(float(loss)) for loss in losses):
+        alerts.append(
+            {
+                "level": "critical",
+                "message": "Loss is NaN/Inf: training diverged",
+                "action": "Stop immediately. Reduce the learning rate by 10x and restart from "
+                "the last checkpoint.",
+            }
+        )
+    if fixed_eval.get("em_trend") == "plateau":
+        alerts.append(
+            {
+                "level": "warning",
+                "message": "EM plateau: diminishing returns",
+                "action": f"Consider stopping. Best checkpoint: {best}",
+            }
+        )
+    if fixed_eval.get("ece_rise"):
+        alerts.append(
+            {
+                "level": "warning",
+                "message": "Calibration drift: the model is becoming overconfident",
+                "action": "Run a finishing pass with a lower LR (0.5x current) or use EMA weights.",
+            }
+        )
+    return alerts

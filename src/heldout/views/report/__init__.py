@@ -1,0 +1,1 @@
+"""The verdict on a run, as text and as JSON."""

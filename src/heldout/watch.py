@@ -1,0 +1,237 @@
+"""The one place where the pieces meet: signals and evaluations in, journal and judge out.
+
+Nothing here raises into the training loop. What fails is switched off, noted in the journal and
+logged, and the training goes on as if it had never been there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import heldout.signals.each
+from heldout.derive.history import History
+from heldout.derive.patterns import Patterns, classify, get_default_patterns
+from heldout.evals.evaluate import METRICS as EVAL_METRICS
+from heldout.evals.evaluate import end_tokens, evaluate
+from heldout.evals.fixed_set import Example, FixedSet
+from heldout.folder import load
+from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
+from heldout.signals.moment import Batch, Moment, Signal
+from heldout.store.journal import FILE_NAME, Journal
+from heldout.verdicts.judge import Judge
+
+log = logging.getLogger("heldout")
+
+Listener = Callable[[Sequence[AnyRecord], History], None]
+"""Called with the records just written and the history including them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to evaluate and when. Without a fixed set everything else is still watched."""
+
+    fixed: FixedSet | None = None
+    tokenizer: Any = None
+    every: int
+    at_start: bool = True
+    patterns: Patterns = field(default_factory=get_default_patterns)
+
+    def cell(self, example: Example) -> tuple[str, str]:
+        """The (pattern, length bin) of an example; a label in the data wins over the prompt."""
+        found, length = classify(example.row.prompt, len(example.response_ids), self.patterns)
+        return example.row.pattern or found, length
+
+
+class Watch:
+    """Watches one training process: call `begin`, then for each step `forward`s and `step`, then `end`.
+
+    `folder` gets the journal; opening it raises `JournalBusy` or `JournalError` before training
+    starts. Every other method keeps its failures to itself.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, listeners: Sequence[Listener] = ()) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.judge = Judge()
+        self.journal = Journal(folder / FILE_NAME)
+        self._listeners = list(listeners)
+        self._signals: dict[str, Signal] = {}
+        self._logs: dict[str, float] = {}
+        self._clock = time.perf_counter()
+        self._warned_lost = False
+        self._ended = False
+
+    @property
+    def history(self) -> History:
+        """Everything recorded so far."""
+        return self.judge.history
+
+    def begin(self, run: Run, model: nn.Module, step: int = 0, state: object = None) -> None:
+        """Start: write the run's facts, look at the model, evaluate the starting point.
+
+        `step` > 0 is a resume; `state` is then what `state()` gave when that step was saved.
+        """
+        atexit.register(self.end, run.total_steps, None, "the process ended before training did")
+        for make in load(heldout.signals.each, "SIGNAL"):
+            self._guard(make.__module__.rsplit(".", 1)[-1], self._add_signal, make, model)
+        metrics = [metric for signal in self._signals.values() for metric in signal.metrics]
+        self._write([run, *metrics, *(EVAL_METRICS if self.plan.fixed else ())])
+        if step:
+            self._restore(state)
+            self.note(step, "resume", f"resumed at step {step}")
+        if self.plan.at_start and not step:
+            self.evaluate(model, step)
+        self.mark()
+
+    def forward(self, batch: Batch) -> None:
+        """A training micro-batch went through the model."""
+        for name, signal in list(self._signals.items()):
+            self._guard(name, signal.forward, batch)
+
+    def step(self, step: int, model: nn.Module, last: bool = False) -> None:
+        """An optimizer step ended: record it, and evaluate where the plan says so."""
+        moment = Moment(
+            step=step,
+            seconds=time.perf_counter() - self._clock,
+            model=model,
+        )
+        values = self._measure(moment)
+        if values:
+            self._write([Sample(step=step, time=time.time(), values=values)])
+        for name, signal in list(self._signals.items()):
+            records = self._guard(name, signal.records, moment)
+            if records:
+                self._write(list(records))
+        if step % self.plan.every == 0 or last:
+            self.evaluate(model, step)
+        self.mark()
+
+    def log(self, step: int, logs: Mapping[str, object]) -> None:
+        """The loop logged numbers by its own names at `step`."""
+        numbers = {k: float(v) for k, v in logs.items() if isinstance(v, int | float)}
+        values: dict[str, float] = {}
+        for name, signal in list(self._signals.items()):
+            values.update(self._guard(name, signal.log, numbers) or {})
+        if values:
+            self._write([Sample(step=step, time=time.time(), values=values)])
+        self.mark()
+
+    def saved(self, step: int, path: str) -> None:
+        """A checkpoint of `step` was saved as the folder called `path`."""
+        self._write([Checkpoint(step=step, time=time.time(), path=path)], durable=True)
+        self.mark()
+
+    def evaluate(self, model: nn.Module, step: int) -> EvalResult | None:
+        """Score the fixed set now, unless this step already was; None when there is nothing to."""
+        evals = self.history.evals
+        if self.plan.fixed is None or (evals and evals[-1].step >= step):
+            return None
+        result: EvalResult | None = self._guard("evaluation", self._evaluate, model, step)
+        return result
+
+    def end(self, step: int, model: nn.Module | None, failure: str = "") -> None:
+        """Training is over: evaluate the last weights, say how it ended, close the journal."""
+        if self._ended:
+            return
+        self._ended = True
+        atexit.unregister(self.end)
+        if model is not None and not failure:
+            self.evaluate(model, step)
+        step = self.history.step if failure else step
+        self.note(step, "failed" if failure else "finished", failure)
+        self._guard("journal", self.journal.close)
+
+    def note(self, step: int, topic: str, text: str) -> None:
+        """Write down something that is no number."""
+        note = Note(step=step, time=time.time(), topic=topic, text=text)
+        self._write([note], durable=topic in ("finished", "failed"))
+
+    def mark(self) -> None:
+        """Count time from now: what came since the step's end was not training."""
+        self._clock = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs to continue every curve."""
+        signals = {n: self._guard(n, s.state) for n, s in list(self._signals.items())}
+        return {"run": self.folder.name, "signals": {n: s for n, s in signals.items() if s}}
+
+    def _restore(self, state: object) -> None:
+        signals = state.get("signals", {}) if isinstance(state, dict) else {}
+        for name, signal in list(self._signals.items()):
+            if name in signals:
+                self._guard(name, signal.restore, signals[name])
+
+    def _add_signal(self, make: Callable[[], Signal], model: nn.Module) -> None:
+        signal = make()
+        signal.begin(model)
+        self._signals[make.__module__.rsplit(".", 1)[-1]] = signal
+
+    def _measure(self, moment: Moment) -> dict[str, float]:
+        kept: dict[str, Sequence[Tensor]] = {}
+        for name, signal in list(self._signals.items()):
+            kept[name] = self._guard(name, signal.collect) or ()
+        numbers = iter(to_host([tensor for tensors in kept.values() for tensor in tensors]))
+        values: dict[str, float] = {}
+        for name, signal in list(self._signals.items()):
+            mine = [next(numbers) for _ in kept[name]]
+            values.update(self._guard(name, signal.step, moment, mine) or {})
+        return values
+
+    def _evaluate(self, model: nn.Module, step: int) -> EvalResult:
+        plan = self.plan
+        assert plan.fixed is not None
+        ends = end_tokens(model, plan.tokenizer)
+        items, result = evaluate(model, plan.fixed, step, plan.cell, ends)
+        self._write([*items, result], durable=True)
+        return result
+
+    def _write(self, facts: list[AnyRecord], durable: bool = False) -> None:
+        """Facts to the journal, then to the judge, then its answers to the journal."""
+        if not self.journal.append(facts, durable=durable):
+            if not self._warned_lost:
+                log.warning("%s cannot be written; training goes on", self.journal.path)
+            self._warned_lost = True
+            return
+        self._warned_lost = False
+        judged: list[AnyRecord] = []
+        for fact in facts:
+            judged += self._guard("judge", self.judge.feed, fact) or []
+        if judged:
+            self.journal.append(judged)
+        for listener in self._listeners:
+            self._guard("listener", listener, [*facts, *judged], self.history)
+
+    def _guard(self, part: str, call: Callable[..., Any], *args: Any) -> Any:
+        """Call; on any exception note it, switch the part off if it is a signal, and return None."""
+        try:
+            return call(*args)
+        except Exception as error:
+            log.warning("heldout: %s failed; training goes on", part, exc_info=True)
+            off = self._signals.pop(part, None)
+            text = f"{part} failed: {type(error).__name__}: {error}"
+            text += ". It is off for the rest of this run." if off else ""
+            note = Note(step=self.history.step, time=time.time(), topic="failure", text=text)
+            self.judge.history.add(note)
+            self.journal.append([note])
+            return None
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[float]:
+    """Bring 0-dimensional tensors to the host as floats, waiting once for each device."""
+    numbers: dict[int, float] = {}
+    by_device: dict[torch.device, list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        by_device.setdefault(tensor.device, []).append(i)
+    for places in by_device.values():
+        stacked = torch.stack([tensors[i].double() for i in places])
+        numbers.update(zip(places, stacked.tolist(), strict=True))
+    return [numbers[i] for i in range(len(tensors))]
