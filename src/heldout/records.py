@@ -46,6 +46,8 @@ class Run(Record, frozen=True, kw_only=True):
     id: str
     time: float
     model: str
+    step: int = 0
+    """Where it starts: 0, or the step of the checkpoint it resumes from; later steps are superseded."""
     total_steps: int
     eval_set: EvalSet | None = None
     learning_rate: str = ""

@@ -26,7 +26,7 @@ from heldout.evals.fixed_set import Example, FixedSet
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
 from heldout.signals.moment import Batch, Moment, Signal
-from heldout.store.journal import FILE_NAME, Journal
+from heldout.store.journal import FILE_NAME, Journal, read
 from heldout.verdicts.judge import Judge
 
 log = logging.getLogger("heldout")
@@ -63,6 +63,9 @@ class Watch:
         self.plan = plan
         self.judge = Judge()
         self.journal = Journal(folder / FILE_NAME)
+        for record in read(self.journal.path)[0]:
+            self.judge.feed(record)
+        self._tried = -1
         self._listeners = list(listeners)
         self._signals: dict[str, Signal] = {}
         self._logs: dict[str, float] = {}
@@ -75,21 +78,21 @@ class Watch:
         """Everything recorded so far."""
         return self.judge.history
 
-    def begin(self, run: Run, model: nn.Module, step: int = 0, state: object = None) -> None:
+    def begin(self, run: Run, model: nn.Module, state: object = None) -> None:
         """Start: write the run's facts, look at the model, evaluate the starting point.
 
-        `step` > 0 is a resume; `state` is then what `state()` gave when that step was saved.
+        For a resumed run `state` is what `state()` gave when the checkpoint was saved.
         """
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
         for make in load(heldout.signals.each, "SIGNAL"):
             self._guard(make.__module__.rsplit(".", 1)[-1], self._add_signal, make, model)
         metrics = [metric for signal in self._signals.values() for metric in signal.metrics]
         self._write([run, *metrics, *(EVAL_METRICS if self.plan.fixed else ())])
-        if step:
+        if run.step:
             self._restore(state)
-            self.note(step, "resume", f"resumed at step {step}")
-        if self.plan.at_start and not step:
-            self.evaluate(model, step)
+            self.note(run.step, "resume", f"resumed at step {run.step}")
+        elif self.plan.at_start:
+            self.evaluate(model, 0)
         self.mark()
 
     def forward(self, batch: Batch) -> None:
@@ -132,9 +135,9 @@ class Watch:
 
     def evaluate(self, model: nn.Module, step: int) -> EvalResult | None:
         """Score the fixed set now, unless this step already was; None when there is nothing to."""
-        evals = self.history.evals
-        if self.plan.fixed is None or (evals and evals[-1].step >= step):
+        if self.plan.fixed is None or self._tried == step:
             return None
+        self._tried = step
         result: EvalResult | None = self._guard("evaluation", self._evaluate, model, step)
         return result
 

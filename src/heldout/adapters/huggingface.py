@@ -176,7 +176,7 @@ class Monitor(TrainerCallback):
         self.watch = watch
         self._hook = _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
         run = self._run(args, state, model, name, fixed.about if fixed else None)
-        watch.begin(run, model, state.global_step, saved)
+        watch.begin(run, model, saved)
         if problem:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
@@ -195,6 +195,7 @@ class Monitor(TrainerCallback):
             id=name,
             time=time.time(),
             model=str(getattr(config, "name_or_path", "") or type(model).__name__),
+            step=state.global_step,
             total_steps=state.max_steps,
             eval_set=eval_set,
             learning_rate=str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),

@@ -30,11 +30,15 @@ T = TypeVar("T")
 class History:
     """Everything recorded so far, by kind, in order.
 
-    A resume (`Note` with topic `resume` at step s) and a sample at an earlier step both supersede
-    what was recorded from there on.
+    A run that resumes from step s supersedes what was recorded after s, one that starts at 0
+    everything; so does a sample at an earlier step for what was recorded from there on.
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
         self.run: Run | None = None
         self.metrics: dict[str, Metric] = {}
         self.columns = Columns()
@@ -80,11 +84,12 @@ class History:
                 self.decision = record
             case Note():
                 self.notes.append(record)
-                if record.topic == "resume":
-                    self._supersede(record.step + 1)
-                    self.step = record.step
+            case Run(step=0):
+                self.clear()
+                self.run, self.time = record, record.time
             case Run():
-                self.run = record
+                self._supersede(record.step + 1)
+                self.run, self.step = record, record.step
             case Metric():
                 self.metrics[record.name] = record
 
@@ -115,6 +120,7 @@ class History:
         """Forget what an earlier attempt recorded at or after `step`."""
         self.columns.cut(step)
         self._forget_evals(step)
+        self.checkpoints = [kept for kept in self.checkpoints if kept.step < step]
         self.layers = [kept for kept in self.layers if kept.step < step]
 
     def _forget_evals(self, step: int) -> None:

@@ -63,7 +63,9 @@ class FixedSet:
 
 
 def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> FixedSet:
-    """Load the first `max_samples` usable examples of the JSONL file at `path`.
+    """Load at most `max_samples` usable examples of the JSONL file at `path`, evenly spread over it.
+
+    Files are often sorted by topic, so the first ones would be a biased choice.
 
     Raises `DataError` if the file cannot be read, `EmptySet` if no line is usable (with the reason
     of each), and `ModelError` if chat messages meet a tokenizer without a chat template.
@@ -71,9 +73,7 @@ def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> Fi
     rows, skipped = read_rows(path)
     examples: list[Example] = []
     seen: dict[str, int] = {}
-    for row in rows:
-        if len(examples) == max_samples:
-            break
+    for row in _spread(rows, max_samples):
         example = _encode(row, tokenizer)
         size, limit = len(example.prompt_ids) + len(example.response_ids), _limit(tokenizer)
         if example.id in seen:
@@ -109,6 +109,12 @@ def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
         except ValueError as error:
             skipped.append(f"{path}:{number}: {error}")
     return rows, skipped
+
+
+def _spread(rows: list[Row], most: int) -> list[Row]:
+    if len(rows) <= most:
+        return rows
+    return [rows[i * len(rows) // most] for i in range(most)]
 
 
 def _row(number: int, value: object) -> Row:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import heldout.verdicts.rules
 from heldout.derive.history import History
 from heldout.folder import load
-from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Verdict
+from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Verdict
 from heldout.verdicts.life import judge_rule
 from heldout.verdicts.policy import decide
 from heldout.verdicts.rule import Rule
@@ -35,15 +35,18 @@ class Judge:
     def feed(self, fact: AnyRecord) -> list[Judged]:
         """Fold in one fact; returns new verdicts, then a new decision if it changed.
 
-        A checkpoint or the end of the run changes no alert but can change the decision. Verdicts
-        and decisions fed back in are ignored.
+        The start of a run asks every rule once, so that each says what it waits for. A checkpoint
+        or the end of the run changes no alert but can change the decision. Verdicts and decisions
+        fed back in are ignored.
         """
         if isinstance(fact, Verdict | Decision):
             return []
         self.history.add(fact)
         judged: list[Judged] = []
         for rule in self.rules:
-            for verdict in judge_rule(rule, self.history) if isinstance(fact, rule.on) else []:
+            for verdict in (
+                judge_rule(rule, self.history) if isinstance(fact, (Run, *rule.on)) else []
+            ):
                 self.history.add(verdict)
                 judged.append(verdict)
         if judged or isinstance(fact, EvalResult | Checkpoint | Note):

@@ -1,0 +1,121 @@
+"""The verdict in words: a dozen lines, every rate with its n and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from heldout.derive.history import History
+from heldout.derive.patterns import UNMATCHED
+from heldout.derive.progress import flat_since
+from heldout.views.snapshot import SHOWN_FIRST, snapshot
+
+ARROWS = {
+    "continue": "Go on training.",
+    "stop": "Stop.",
+    "roll-back": "Stop and roll back.",
+    "none": "Done.",
+}
+
+
+def verdict_lines(history: History) -> list[str]:
+    """Return the verdict on a run as plain lines, without colour or markup."""
+    now = snapshot(history)
+    lines = [_head(now)]
+    if now["fixed_eval"]:
+        lines += [*_score(history, now), *_patterns(now)]
+    else:
+        lines.append("EM: not evaluated (this run has no fixed set, or has not reached it)")
+    lines += [*_training(now), *_alerts(now)]
+    return [*lines, "", *_action(now)]
+
+
+def _head(now: Mapping[str, Any]) -> str:
+    run = now["run"] or {"id": "?", "model": "?", "total_steps": 0}
+    return f"{run['id']}: {now['state']} at step {now['step']:,} of {run['total_steps']:,}"
+
+
+def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
+    last, first = now["fixed_eval"], now["evals"][0]
+    trend = last["em_trend"]
+    flat = flat_since(history)
+    since = f"plateau since step {flat.step:,}" if flat else _trend_words(last)
+    yield f"EM {_rate(last)}, {since}"
+    if len(now["evals"]) > 1:
+        yield f"  was {_rate(first)} at step {first['step']:,}"
+    if trend == "inconclusive" and len(now["evals"]) > 1:
+        yield f"  {last['n']} examples can show a change from {last['detectable']:.1%} on"
+    if last["best_ckpt"]:
+        others = ", ".join(name.replace("checkpoint", "") for name in last["tied"][1:])
+        yield f"  best {last['best_ckpt']}" + (f", tied with {others}" if others else "")
+    yield (
+        f"CE {last['ce']:.3f} nats, ECE {last['ece']:.3f} (chance alone {last['ece_null']:.3f}) "
+        f"over {last['tokens']:,} tokens" + (", rose > 20 %" if last["ece_rise"] else "")
+    )
+
+
+def _trend_words(last: Mapping[str, Any]) -> str:
+    if last["em_reference"] == last["step"]:
+        return "the first evaluation"
+    low, high = last["em_change_low"], last["em_change_high"]
+    change = (
+        f"{last['em_change']:+.1%} [{low:+.1%}, {high:+.1%}] since step {last['em_reference']:,}"
+    )
+    return f"{last['em_trend']} ({change})"
+
+
+def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
+    weak = {advice["evidence"].get("pattern") for advice in now["advice"]}
+    rows = sorted(now["bucket_matrix"]["rows"], key=lambda row: row["em"] or 0.0)
+    for row in rows:
+        if not row["known"]:
+            word = f"too few to say, n = {row['seen']}"
+            yield f"pattern '{row['pattern']}' unknown ({word})"
+            continue
+        strong = row["em_low"] > now["fixed_eval"]["em_high"]
+        word = "needs data" if row["pattern"] in weak else "strong" if strong else ""
+        name = "unmatched prompts" if row["pattern"] == UNMATCHED else f"pattern '{row['pattern']}'"
+        yield f"{name} {_rate({**row, 'n': row['seen']})}" + (f" ({word})" if word else "")
+
+
+def _training(now: Mapping[str, Any]) -> Iterator[str]:
+    lora = now["lora"]
+    if lora["sentence"] or lora["note"]:
+        yield f"LoRA: {lora['sentence'] or lora['note']}"
+    parts = []
+    if now["streaming_ce"] is not None:
+        parts.append(f"streaming CE {now['streaming_ce']:.3f} nats")
+    if now["current_entropy"] is not None:
+        parts.append(f"token entropy {now['current_entropy']:.3f} nats")
+    speed = now["throughput"]
+    if "tokens_per_sec" in speed:
+        parts.append(
+            f"{speed['tokens_per_sec']:,.0f} tokens/s, {speed['total_tokens']:,.0f} in all"
+        )
+    if parts:
+        yield ", ".join(parts)
+
+
+def _alerts(now: Mapping[str, Any]) -> Iterator[str]:
+    for alert in now["alerts"]:
+        if alert["state"] in SHOWN_FIRST:
+            yield f"{alert['level'].upper()} {alert['message']} (step {alert['step']:,})"
+            yield f"  {alert['action']}"
+    for rule in now["not_checked"]:
+        yield f"not checked: {rule['rule']}, {rule['reason']}"
+
+
+def _action(now: Mapping[str, Any]) -> Iterator[str]:
+    decision = now["decision"]
+    if decision is None:
+        yield "-> Nothing to decide yet."
+        return
+    use = f" Use {decision['checkpoint']}." if decision["checkpoint"] else ""
+    yield f"-> {ARROWS[decision['action']]}{use} {decision['reason']}"
+    for advice in now["advice"]:
+        yield f"   Next run: {advice['message']}"
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    low, high = row["em_low"], row["em_high"]
+    return f"{row['em']:.1%} [{low:.1%}, {high:.1%}] of {row['n']}"

@@ -1,0 +1,421 @@
+"""Real Trainer and SFTTrainer runs of a tiny model, watched."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+import heldout
+import heldout.signals.each
+from heldout.derive.history import History
+from heldout.errors import DataError
+from heldout.evals.score import score
+from heldout.folder import load
+from heldout.records import Checkpoint, Decision, EvalResult, Layers, Note, Sample, Verdict
+from heldout.store.journal import Journal, read
+from heldout.verdicts.judge import judge
+from heldout.views.snapshot import snapshot
+
+STEPS = 6
+
+
+def encoded(tokenizer: Any, n: int = 24) -> Dataset:
+    """Rows as a plain Trainer takes them: ids, mask and labels with the prompt masked."""
+    found = []
+    for row in tiny.rows(n):
+        prompt = tokenizer.apply_chat_template(
+            row["messages"][:-1], add_generation_prompt=True, return_dict=False
+        )
+        whole = tokenizer.apply_chat_template(row["messages"], return_dict=False)
+        labels = [-100] * len(prompt) + whole[len(prompt) :]
+        found.append({"input_ids": whole, "attention_mask": [1] * len(whole), "labels": labels})
+    return Dataset.from_list(found)
+
+
+def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    width = max(len(row["input_ids"]) for row in rows)
+    pads = {"input_ids": 0, "attention_mask": 0, "labels": -100}
+    return {
+        key: torch.tensor([row[key] + [pad] * (width - len(row[key])) for row in rows])
+        for key, pad in pads.items()
+    }
+
+
+def trainer(tmp_path: Path, tokenizer: Any, model: Any, *callbacks: Any, **more: Any) -> Trainer:
+    settings = {
+        "output_dir": str(tmp_path / "out"),
+        "max_steps": STEPS,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-2,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "seed": 3,
+    }
+    return Trainer(
+        model=model,
+        args=TrainingArguments(**{**settings, **more}),
+        train_dataset=encoded(tokenizer),
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=list(callbacks),
+    )
+
+
+@pytest.fixture
+def eval_set(tmp_path: Path) -> Path:
+    return tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", tiny.rows(30)[10:])
+
+
+def watch(tmp_path: Path, eval_set: Path | None, **more: Any) -> Any:
+    more = {"every": 2, "runs": tmp_path / "runs", "run": "r", **more}
+    return heldout.Monitor(eval_set, **more)
+
+
+def journal(tmp_path: Path, run: str = "r") -> list[Any]:
+    return read(tmp_path / "runs" / run / "journal.jsonl")[0]
+
+
+def history(tmp_path: Path, run: str = "r") -> History:
+    found = History()
+    for record in journal(tmp_path, run):
+        found.add(record)
+    return found
+
+
+def notes(tmp_path: Path, topic: str) -> list[str]:
+    return [r.text for r in journal(tmp_path) if isinstance(r, Note) and r.topic == topic]
+
+
+def test_a_plain_trainer_run_records_every_signal(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set)).train()
+    found = history(tmp_path)
+    now = snapshot(found)
+    assert now["state"] == "finished"
+    assert [result.step for result in found.evals] == [0, 2, 4, 6]
+    assert all(result.n == 20 for result in found.evals)
+    assert [saved.path for saved in found.checkpoints] == [f"checkpoint-{s}" for s in (2, 4, 6)]
+    scalars = set(found.columns.series)
+    assert {"loss/step", "loss/streaming", "entropy/train", "grad/norm"} <= scalars
+    assert {"learning_rate", "throughput/tokens_per_second", "time/step", "memory/host"} <= scalars
+    assert scalars <= set(found.metrics), "every scalar is explained"
+    assert [len(found.columns.get(name)) for name in ("loss/step", "grad/norm")] == [STEPS] * 2
+    assert len(now["lora"]["layers"]) == 3
+    assert found.decision is not None
+    assert notes(tmp_path, "failure") == []
+
+
+def test_an_sft_trainer_run_records_the_same(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    rows = [row["messages"] for row in tiny.rows(24)]
+    dataset = Dataset.from_dict(
+        {"prompt": [r[:-1] for r in rows], "completion": [r[-1:] for r in rows]}
+    )
+    args = SFTConfig(
+        output_dir=str(tmp_path / "out"),
+        max_steps=STEPS,
+        per_device_train_batch_size=4,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        activation_checkpointing=True,
+    )
+    SFTTrainer(
+        model=tiny.lora_model(),
+        args=args,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[watch(tmp_path, eval_set)],
+    ).train()
+    found = history(tmp_path)
+    assert {"loss/step", "entropy/train", "throughput/total_tokens"} <= set(found.columns.series)
+    ours, logged = found.columns.get("loss/step"), found.columns.get("loss/logged")
+    assert ours.values.tolist() == pytest.approx(logged.values.tolist(), rel=1e-5)
+    assert notes(tmp_path, "failure") == []
+
+
+def test_the_journal_and_the_status_file_keep_the_contract(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set)).train()
+    status = json.loads((tmp_path / "runs" / "r" / "status.json").read_text())
+    assert {"em", "ce", "ece", "best_ckpt", "em_trend", "ece_rise"} <= set(status["fixed_eval"])
+    assert {"layer", "qkv", "mlp", "delta_norm"} <= set(status["lora_layer_deltas"][0])
+    assert {"tokens_per_sec", "tokens_per_step", "total_tokens"} <= set(status["throughput"])
+    assert status["streaming_ce"] > 0
+    assert status["current_entropy"] > 0
+    assert status["bucket_matrix"]["cells"]
+    assert status["state"] == "finished"
+    assert status["schema"] == 1
+
+
+class Trajectory(TrainerCallback):
+    """Remembers every logged number of a run."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self.rows.append({k: logs[k] for k in ("loss", "grad_norm") if k in logs})
+
+
+def test_training_is_bit_equal_with_and_without_the_monitor(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    trajectories, weights = [], []
+    for watched in (False, True):
+        seen, model = Trajectory(), tiny.lora_model(lora_dropout=0.2)
+        callbacks = [seen, watch(tmp_path, eval_set, every=1)] if watched else [seen]
+        run = trainer(tmp_path / str(watched), tokenizer, model, *callbacks)
+        run.train()
+        trajectories.append(seen.rows)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert trajectories[0] == trajectories[1]
+    assert torch.equal(weights[0], weights[1])
+
+
+def test_the_step_loss_equals_a_direct_sum_over_all_label_tokens_under_accumulation(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    trainer(
+        tmp_path,
+        tokenizer,
+        tiny.lora_model(),
+        watch(tmp_path, None),
+        gradient_accumulation_steps=3,
+        per_device_train_batch_size=2,
+        learning_rate=0.0,
+        max_steps=4,
+        train_sampling_strategy="sequential",
+    ).train()
+    rows, model = encoded(tokenizer), tiny.lora_model().eval()
+    found = history(tmp_path).columns.get("loss/step").values
+    for step in range(4):
+        batch = collate([rows[i] for i in range(6 * step, 6 * step + 6)])
+        with torch.no_grad():
+            logits = model(**{k: batch[k] for k in ("input_ids", "attention_mask")}).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).double(), batch["labels"][:, 1:].flatten()
+        )
+        assert found[step] == pytest.approx(loss.item(), rel=1e-5)
+
+
+class Poison(TrainerCallback):
+    """Writes a NaN into a weight after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            with torch.no_grad():
+                next(p for p in kwargs["model"].parameters() if p.requires_grad)[0, 0] = math.nan
+
+
+def test_nan_is_caught_at_its_step_although_the_trainers_log_hides_it(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    seen = Trajectory()
+    callbacks = [watch(tmp_path, eval_set, every=5), seen, Poison(3)]
+    trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
+    assert all(math.isfinite(row["loss"]) for row in seen.rows if "loss" in row)
+    alerts = [r for r in journal(tmp_path) if isinstance(r, Verdict) and r.state == "open"]
+    assert [(a.rule, a.level, a.step) for a in alerts] == [("loss-not-finite", "critical", 4)]
+    assert "checkpoint-2" in alerts[0].action or "Start again" in alerts[0].action
+    found = history(tmp_path)
+    assert found.decision is not None
+    assert found.decision.action == "roll-back"
+    assert found.evals[-1].non_finite == 20
+    assert json.loads((tmp_path / "runs" / "r" / "status.json").read_text())["smart_alerts"]
+
+
+def test_replaying_the_facts_gives_the_verdicts_of_the_live_run(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    callbacks = [watch(tmp_path, eval_set), Poison(4)]
+    trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
+    records = journal(tmp_path)
+    live = [r for r in records if isinstance(r, Verdict | Decision)]
+    assert judge(r for r in records if not isinstance(r, Verdict | Decision)) == live
+    assert len(live) > 3
+
+
+def test_the_eval_result_is_the_score_of_the_weights_at_that_step(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    from heldout.evals.fixed_set import load as load_set
+
+    model = tiny.lora_model()
+    trainer(tmp_path, tokenizer, model, watch(tmp_path, eval_set)).train()
+    scores = score(model, load_set(eval_set, tokenizer).examples, [tokenizer.eos_token_id])
+    last = history(tmp_path).evals[-1]
+    assert last.correct == scores.correct.sum()
+    assert last.ce == pytest.approx(scores.ce_sum.sum() / scores.tokens.sum())
+
+
+def test_a_model_without_lora_says_so_and_trains_on(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    trainer(tmp_path, tokenizer, tiny.model(), watch(tmp_path, eval_set)).train()
+    readings = [r for r in journal(tmp_path) if isinstance(r, Layers)]
+    assert [(r.layers, r.note) for r in readings] == [([], "this model has no LoRA adapters")]
+    assert len(history(tmp_path).evals) == 4
+
+
+def test_without_an_eval_set_the_rest_is_watched(tmp_path: Path, tokenizer: Any) -> None:
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None)).train()
+    found = history(tmp_path)
+    assert found.evals == []
+    assert len(found.columns.get("loss/step")) == STEPS
+    silent = {v.rule for v in found.alerts.values() if v.state == "no-data"}
+    assert {"plateau", "regression", "calibration-drift"} <= silent
+
+
+@pytest.mark.parametrize(
+    ("lines", "template", "reason"),
+    [
+        ([], tiny.TEMPLATE, "no usable example"),
+        (["broken"], tiny.TEMPLATE, "fixed_eval.jsonl:1: not JSON"),
+        ([{"messages": [*tiny.rows(1)[0]["messages"]] * 2}], None, "no chat template"),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_said_and_training_goes_on(
+    tmp_path: Path, tokenizer: Any, lines: list[Any], template: str | None, reason: str
+) -> None:
+    path = tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", lines)
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, path))
+    run.processing_class = tiny.tokenizer(template)
+    run.callback_handler.processing_class = run.processing_class
+    run.train()
+    assert run.state.global_step == STEPS
+    assert reason in notes(tmp_path, "failure")[0]
+
+
+def test_a_missing_eval_file_is_an_error_before_training(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.jsonl: no such file"):
+        heldout.Monitor(tmp_path / "nowhere.jsonl")
+
+
+def test_a_journal_in_use_is_said_and_training_goes_on(
+    tmp_path: Path, tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    busy = Journal(tmp_path / "runs" / "r" / "journal.jsonl")
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None))
+    with caplog.at_level(logging.ERROR, "heldout"):
+        run.train()
+    busy.close()
+    assert run.state.global_step == STEPS
+    assert "another process is writing this journal" in caplog.text
+
+
+@pytest.mark.parametrize("make", load(heldout.signals.each, "SIGNAL"), ids=lambda m: m.__name__)
+@pytest.mark.parametrize("method", ["begin", "forward", "collect", "step", "records", "log"])
+def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, make: Any, method: str
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(make, method, fail)
+    run = trainer(
+        tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None), max_steps=2, save_steps=9
+    )
+    run.train()
+    assert run.state.global_step == 2
+    assert ["broken on purpose" in note for note in notes(tmp_path, "failure")] == [True]
+    others = {r.step for r in journal(tmp_path) if isinstance(r, Sample)}
+    assert others == {1, 2}
+
+
+def test_an_evaluation_that_fails_is_noted_and_training_goes_on(
+    tmp_path: Path, tokenizer: Any, eval_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("heldout.watch.evaluate", fail)
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set))
+    run.train()
+    assert run.state.global_step == STEPS
+    assert len(notes(tmp_path, "failure")) == 4
+    assert not any(isinstance(r, EvalResult) for r in journal(tmp_path))
+
+
+def test_a_full_disk_loses_rows_not_the_training_and_is_told_when_it_recovers(
+    tmp_path: Path, tokenizer: Any, eval_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FillsUp(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            full = state.global_step in (2, 3)
+            monkeypatch.setattr(Journal, "_write", refuse if full else write)
+
+    write = Journal._write
+
+    def refuse(self: Journal, data: bytes) -> bool:
+        return False
+
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set), FillsUp())
+    run.train()
+    assert run.state.global_step == STEPS
+    assert len(notes(tmp_path, "lost")) == 1
+    steps = {r.step for r in journal(tmp_path) if isinstance(r, Sample)}
+    assert steps == {1, 2, 5, 6}
+
+
+def test_a_resumed_run_continues_its_journal_and_its_curves(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    whole = trainer(tmp_path / "w", tokenizer, tiny.lora_model(), watch(tmp_path / "w", eval_set))
+    whole.train()
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 5
+
+    first = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set), Stop())
+    first.train()
+    again = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set, run=None))
+    again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
+    resumed, straight = history(tmp_path), history(tmp_path / "w")
+    assert resumed.columns.get("loss/step").steps.tolist() == [1, 2, 3, 4, 5, 6]
+    assert [e.step for e in resumed.evals] == [0, 2, 4, 6]
+    for name in ("loss/step", "loss/streaming", "throughput/total_tokens"):
+        expected = straight.columns.get(name).values.tolist()
+        assert resumed.columns.get(name).values.tolist() == pytest.approx(expected, rel=1e-6)
+    assert notes(tmp_path, "resume") == ["resumed at step 4"]
+
+
+def test_only_the_main_process_records(tmp_path: Path, tokenizer: Any, eval_set: Path) -> None:
+    monitor = watch(tmp_path, eval_set)
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), monitor)
+    run.state.is_world_process_zero = False
+    monitor.on_train_begin(run.args, run.state, run.control, model=run.model)
+    assert monitor.watch is None
+    assert not (tmp_path / "runs").exists()
+
+
+def test_checkpoints_are_recorded_only_where_the_trainer_saved_them(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    run = trainer(
+        tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set), save_strategy="no"
+    )
+    run.train()
+    assert not any(isinstance(r, Checkpoint) for r in journal(tmp_path))
+    assert snapshot(history(tmp_path))["fixed_eval"]["best_ckpt"] is None

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from heldout.signals.each.streaming_ce import ALPHA, StreamingCE
+from heldout.signals.each.throughput import Throughput
+from heldout.signals.each.token_entropy import TokenEntropy
+from heldout.signals.entropy import compute_token_entropy
+from heldout.signals.moment import Batch, Moment, Signal, Values
+
+
+def batch(labels: list[list[int]], loss: float, items: int | None = None, **more: Any) -> Batch:
+    ids = torch.tensor(labels)
+    outputs = SimpleNamespace(loss=torch.tensor(loss), **more)
+    return Batch(
+        input_ids_BT=ids.clamp_min(0),
+        attention_mask_BT=(ids != -1).long(),
+        labels_BT=ids.where(ids > 0, -100),
+        outputs=outputs,
+        items=items,
+    )
+
+
+def read(signal: Signal, step: int = 1, seconds: float = 2.0) -> Values:
+    numbers = [tensor.item() for tensor in signal.collect()]
+    moment = Moment(step=step, seconds=seconds, model=torch.nn.Linear(1, 1))
+    return signal.step(moment, numbers)
+
+
+def test_micro_batches_weigh_by_their_label_tokens() -> None:
+    signal = StreamingCE()
+    signal.forward(batch([[0, 5, 5, 5]], loss=1.0))
+    signal.forward(batch([[0, 0, 0, 5]], loss=5.0))
+    assert read(signal)["loss/step"] == pytest.approx((3 * 1.0 + 1 * 5.0) / 4)
+
+
+def test_a_loss_divided_by_the_whole_steps_tokens_adds_up() -> None:
+    signal = StreamingCE()
+    signal.forward(batch([[0, 5, 5, 5]], loss=3 * 1.0 / 4, items=4))
+    signal.forward(batch([[0, 0, 0, 5]], loss=1 * 5.0 / 4, items=4))
+    assert read(signal)["loss/step"] == pytest.approx(2.0)
+
+
+def test_the_stream_is_the_token_weighted_bias_corrected_mean() -> None:
+    signal, losses, counts = StreamingCE(), [3.0, 1.0, 2.0], [1, 3, 2]
+    for loss, count in zip(losses, counts, strict=True):
+        signal.forward(batch([[0, *[5] * count]], loss=loss))
+        found = read(signal)["loss/streaming"]
+    weights = [(1 - ALPHA) ** (2 - i) * n for i, n in enumerate(counts)]
+    expected = sum(w * x for w, x in zip(weights, losses, strict=True)) / sum(weights)
+    assert found == pytest.approx(expected)
+
+
+def test_streaming_ce_smooths_a_noisy_loss() -> None:
+    torch.manual_seed(0)
+    signal, raw, smooth = StreamingCE(), [], []
+    for loss in (2.0 + torch.randn(600)).tolist():
+        signal.forward(batch([[0, 5]], loss=loss))
+        values = read(signal)
+        raw.append(values["loss/step"])
+        smooth.append(values["loss/streaming"])
+    late = torch.tensor(smooth[300:])
+    assert late.std() < 0.1 * torch.tensor(raw[300:]).std()
+    assert late.mean() == pytest.approx(2.0, abs=0.15)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_bad_step_is_recorded_and_counted_and_stays_out_of_the_mean(bad: float) -> None:
+    signal = StreamingCE()
+    signal.forward(batch([[0, 5]], loss=2.0))
+    read(signal)
+    signal.forward(batch([[0, 5]], loss=bad))
+    values = read(signal)
+    assert not math.isfinite(values["loss/step"])
+    assert values["loss/streaming"] == pytest.approx(2.0)
+    assert values["loss/non_finite"] == 1
+
+
+def test_a_resumed_stream_continues_the_same_curve() -> None:
+    whole, first, second = StreamingCE(), StreamingCE(), StreamingCE()
+    for i, loss in enumerate([4.0, 3.0, 2.0, 1.0]):
+        for signal in (whole, first if i < 2 else second):
+            if signal is second and i == 2:
+                second.restore(first.state())
+            signal.forward(batch([[0, 5]], loss=loss))
+            last = read(signal)
+        if i == 3:
+            assert last["loss/streaming"] == whole._loss_mass / whole._token_mass
+
+
+def test_labels_that_are_all_masked_are_a_loss_of_zero() -> None:
+    signal = StreamingCE()
+    signal.forward(batch([[0, 0, 0]], loss=0.0))
+    assert read(signal)["loss/step"] == 0.0
+
+
+def test_entropy_from_logits_is_the_mean_over_label_positions() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 7)
+    labels = [[0, 3, 4, 0, 1], [0, 0, 2, 2, 2]]
+    signal = TokenEntropy()
+    signal.forward(batch(labels, loss=1.0, logits=logits))
+    p = logits.softmax(-1)
+    entropies = -(p * p.log()).sum(-1)[:, :-1]
+    kept = torch.tensor(labels)[:, 1:] > 0
+    assert read(signal)["entropy/train"] == pytest.approx(entropies[kept].mean().item(), rel=1e-5)
+
+
+def test_entropy_from_a_fused_head_is_used_as_it_is() -> None:
+    signal = TokenEntropy()
+    entropy, mask = torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[1, 1, 0]])
+    signal.forward(batch([[0, 1, 1, 0]], loss=1.0, entropy=entropy, label_mask=mask, logits=None))
+    assert read(signal)["entropy/train"] == pytest.approx(2.0)
+
+
+def test_without_logits_there_is_no_entropy() -> None:
+    signal = TokenEntropy()
+    signal.forward(batch([[0, 1]], loss=1.0))
+    assert read(signal) == {}
+
+
+def test_token_entropy_lies_between_certain_and_uniform() -> None:
+    assert compute_token_entropy(torch.zeros(2, 3, 50)) == pytest.approx(math.log(50))
+    certain = torch.full((1, 4), -math.inf)
+    certain[0, 2] = 0.0
+    assert compute_token_entropy(certain) == 0.0
+    assert 0 < compute_token_entropy(torch.randn(4, 9, 50)) < math.log(50)
+    assert math.isnan(compute_token_entropy(torch.tensor([[math.nan, 0.0]])))
+
+
+def test_tokens_are_counted_without_padding_and_rated_over_real_seconds() -> None:
+    signal = Throughput()
+    signal.forward(batch([[0, 5, 5, -1], [0, 5, -1, -1]], loss=1.0))
+    signal.forward(batch([[0, 5, 5, 5]], loss=1.0))
+    values = read(signal, seconds=3.0)
+    assert values["throughput/tokens_per_step"] == 9
+    assert values["throughput/label_tokens"] == 6
+    assert values["throughput/tokens_per_second"] == pytest.approx(3.0)
+    signal.forward(batch([[0, 5]], loss=1.0))
+    values = read(signal, seconds=1.0)
+    assert values["throughput/total_tokens"] == 11
+    assert values["throughput/tokens_per_second"] == pytest.approx(11 / 4)
