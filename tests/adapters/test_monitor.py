@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import SFTConfig, SFTTrainer
+from watched import collate, encoded
 
 import heldout
 import heldout.signals.each
@@ -27,28 +28,6 @@ from heldout.verdicts.judge import judge
 from heldout.views.snapshot import snapshot
 
 STEPS = 6
-
-
-def encoded(tokenizer: Any, n: int = 24) -> Dataset:
-    """Rows as a plain Trainer takes them: ids, mask and labels with the prompt masked."""
-    found = []
-    for row in tiny.rows(n):
-        prompt = tokenizer.apply_chat_template(
-            row["messages"][:-1], add_generation_prompt=True, return_dict=False
-        )
-        whole = tokenizer.apply_chat_template(row["messages"], return_dict=False)
-        labels = [-100] * len(prompt) + whole[len(prompt) :]
-        found.append({"input_ids": whole, "attention_mask": [1] * len(whole), "labels": labels})
-    return Dataset.from_list(found)
-
-
-def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    width = max(len(row["input_ids"]) for row in rows)
-    pads = {"input_ids": 0, "attention_mask": 0, "labels": -100}
-    return {
-        key: torch.tensor([row[key] + [pad] * (width - len(row[key])) for row in rows])
-        for key, pad in pads.items()
-    }
 
 
 def trainer(tmp_path: Path, tokenizer: Any, model: Any, *callbacks: Any, **more: Any) -> Trainer:

@@ -24,23 +24,23 @@ class LoraLayers(Quiet):
 
     def __init__(self) -> None:
         self._start = LoraStart()
+        self._note = ""
         self._silent = False
 
     def begin(self, model: nn.Module) -> None:
-        """Remember where the adapters start."""
+        """Remember where the adapters start, and which ones cannot be read."""
         self._start = capture_lora_initial_state(model)
-        self._silent = False
+        left_out = unreadable(model)
+        if left_out:
+            self._note = f"{len(left_out)} adapted modules are not read: {left_out[0]}"
 
     def records(self, moment: Moment) -> Sequence[Record]:
         """A reading when one is due."""
         if self._silent or (moment.step != 1 and moment.step % EVERY):
             return ()
         layers = read_layers(moment.model, self._start)
-        left_out = unreadable(moment.model)
-        note = f"{len(left_out)} adapted modules are not read: {left_out[0]}" if left_out else ""
-        if not layers:
-            self._silent = True
-            note = note or NO_LORA
+        self._silent = not layers
+        note = self._note or ("" if layers else NO_LORA)
         return [Layers(step=moment.step, time=time.time(), layers=layers, note=note)]
 
 
