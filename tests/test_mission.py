@@ -19,6 +19,7 @@ import pytest
 import tiny
 import torch
 from playwright.sync_api import Browser, Page, expect
+from serving import serving
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from watched import collate, encoded
 
@@ -246,7 +247,7 @@ def long(runs: Runs) -> History:
 
 
 @pytest.fixture
-def page(runs: Runs, serving: Any, chromium: Browser) -> Iterator[Page]:
+def page(runs: Runs, chromium: Browser) -> Iterator[Page]:
     newest = runs.root / "runs" / "long" / "journal.jsonl"
     os.utime(newest, (time.time() + 60, time.time() + 60))
     with serving(runs.root / "runs") as address:

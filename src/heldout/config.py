@@ -131,6 +131,8 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def _flatten(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     flat = []
     for section, body in tree.items():
+        if body is None and any(name.startswith(f"{section}.") for name in BY_NAME):
+            continue
         if isinstance(body, dict) and str(section) not in BY_NAME:
             flat += [(f"{section}.{key}", value) for key, value in body.items()]
         else:
@@ -143,7 +145,7 @@ def _environment(environ: Mapping[str, str]) -> list[tuple[str, str, Any]]:
     for setting in SETTINGS:
         key = "HELDOUT_" + setting.name.upper().replace(".", "_")
         if key in environ:
-            found.append((key, setting.name, yaml.safe_load(environ[key])))
+            found.append((key, setting.name, _yaml(f"${key}", environ[key])))
     return found
 
 
@@ -151,10 +153,15 @@ def _override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: expected name=value, as in --set eval.every=50")
+    return name.strip(), _yaml(f"--set {text}", value)
+
+
+def _yaml(source: str, text: str) -> Any:
     try:
-        return name.strip(), yaml.safe_load(value)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
+        message = " ".join(str(error).split())
+        raise ConfigError(f"{source}: the value is not YAML: {message}") from error
 
 
 def _problem(name: str, value: Any) -> str:

@@ -217,13 +217,33 @@ _decoder = msgspec.json.Decoder(AnyRecord, strict=False)
 
 def encode(value: Any) -> bytes:
     """Encode a record, or any JSON-like value, as strict JSON without a line break."""
-    return _encoder.encode(_strict(msgspec.to_builtins(value)))
+    plain = _strict(msgspec.to_builtins(value, enc_hook=_scalar))
+    try:
+        return _encoder.encode(plain)
+    except UnicodeEncodeError:
+        return _encoder.encode(_readable(plain))
 
 
 def decode(line: bytes | str) -> AnyRecord:
     """Decode one line of a journal. Raises `msgspec.DecodeError` or its child `ValidationError`."""
     record: AnyRecord = _decoder.decode(line)
     return record
+
+
+def _scalar(value: Any) -> Any:
+    """A numpy or torch scalar as Python's own number."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _readable(value: Any) -> Any:
+    """Replace what UTF-8 cannot hold: file names on Linux may be any bytes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
 
 
 def _strict(value: Any) -> Any:

@@ -31,6 +31,9 @@ from heldout.verdicts.judge import Judge
 
 log = logging.getLogger("heldout")
 
+WRITING = ("judge", "listener", "journal")
+"""Parts that writing itself goes through: their failures are logged, since a note would fail too."""
+
 Listener = Callable[[Sequence[AnyRecord], History], None]
 """Called with the records just written and the history including them."""
 
@@ -70,7 +73,7 @@ class Watch:
         self._signals: dict[str, Signal] = {}
         self._logs: dict[str, float] = {}
         self._clock = time.perf_counter()
-        self._warned_lost = False
+        self._warned = False
         self._ended = False
 
     @property
@@ -84,10 +87,10 @@ class Watch:
         For a resumed run `state` is what `state()` gave when the checkpoint was saved.
         """
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
+        self._write([run, *(EVAL_METRICS if self.plan.fixed else ())])
         for make in load(heldout.signals.each, "SIGNAL"):
             self._guard(make.__module__.rsplit(".", 1)[-1], self._add_signal, make, model)
-        metrics = [metric for signal in self._signals.values() for metric in signal.metrics]
-        self._write([run, *metrics, *(EVAL_METRICS if self.plan.fixed else ())])
+        self._write([metric for signal in self._signals.values() for metric in signal.metrics])
         if run.step:
             self._restore(state)
             self.note(run.step, "resume", f"resumed at step {run.step}")
@@ -199,19 +202,17 @@ class Watch:
 
     def _write(self, facts: list[AnyRecord], durable: bool = False) -> None:
         """Facts to the journal, then to the judge, then its answers to the journal."""
-        if not self.journal.append(facts, durable=durable):
-            if not self._warned_lost:
-                log.warning("%s cannot be written; training goes on", self.journal.path)
-            self._warned_lost = True
-            return
-        self._warned_lost = False
+        written = self.journal.append(facts, durable=durable)
+        if not written and not self._warned:
+            log.warning("%s cannot be written; training goes on", self.journal.path)
+        self._warned = not written
         judged: list[AnyRecord] = []
-        for fact in facts:
+        for fact in written:
             judged += self._guard("judge", self.judge.feed, fact) or []
         if judged:
             self.journal.append(judged)
-        for listener in self._listeners:
-            self._guard("listener", listener, [*facts, *judged], self.history)
+        for listener in self._listeners if written else ():
+            self._guard("listener", listener, [*written, *judged], self.history)
 
     def _guard(self, part: str, call: Callable[..., Any], *args: Any) -> Any:
         """Call; on any exception note it, switch the part off if it is a signal, and return None."""
@@ -222,9 +223,8 @@ class Watch:
             off = self._signals.pop(part, None)
             text = f"{part} failed: {type(error).__name__}: {error}"
             text += ". It is off for the rest of this run." if off else ""
-            note = Note(step=self.history.step, time=time.time(), topic="failure", text=text)
-            self.judge.history.add(note)
-            self.journal.append([note])
+            if part not in WRITING:
+                self.note(self.history.step, "failure", text)
             return None
 
 

@@ -78,6 +78,13 @@ def notes(tmp_path: Path, topic: str) -> list[str]:
     return [r.text for r in journal(tmp_path) if isinstance(r, Note) and r.topic == topic]
 
 
+def assert_replay_equals_live(tmp_path: Path) -> int:
+    records = journal(tmp_path)
+    live = [r for r in records if isinstance(r, Verdict | Decision)]
+    assert judge(r for r in records if not isinstance(r, Verdict | Decision)) == live
+    return len(live)
+
+
 def test_a_plain_trainer_run_records_every_signal(
     tmp_path: Path, tokenizer: Any, eval_set: Path
 ) -> None:
@@ -211,15 +218,15 @@ def test_nan_is_caught_at_its_step_although_the_trainers_log_hides_it(
     tmp_path: Path, tokenizer: Any, eval_set: Path
 ) -> None:
     seen = Trajectory()
-    callbacks = [watch(tmp_path, eval_set, every=5), seen, Poison(3)]
+    callbacks = [watch(tmp_path, eval_set), seen, Poison(3)]
     trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
     assert all(math.isfinite(row["loss"]) for row in seen.rows if "loss" in row)
     alerts = [r for r in journal(tmp_path) if isinstance(r, Verdict) and r.state == "open"]
     assert [(a.rule, a.level, a.step) for a in alerts] == [("loss-not-finite", "critical", 4)]
-    assert "checkpoint-2" in alerts[0].action or "Start again" in alerts[0].action
+    assert "Resume from checkpoint-2" in alerts[0].action
     found = history(tmp_path)
     assert found.decision is not None
-    assert found.decision.action == "roll-back"
+    assert (found.decision.action, found.decision.checkpoint) == ("roll-back", "checkpoint-2")
     assert found.evals[-1].non_finite == 20
     assert json.loads((tmp_path / "runs" / "r" / "status.json").read_text())["smart_alerts"]
 
@@ -229,10 +236,7 @@ def test_replaying_the_facts_gives_the_verdicts_of_the_live_run(
 ) -> None:
     callbacks = [watch(tmp_path, eval_set), Poison(4)]
     trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
-    records = journal(tmp_path)
-    live = [r for r in records if isinstance(r, Verdict | Decision)]
-    assert judge(r for r in records if not isinstance(r, Verdict | Decision)) == live
-    assert len(live) > 3
+    assert assert_replay_equals_live(tmp_path) > 3
 
 
 def test_the_eval_result_is_the_score_of_the_weights_at_that_step(
@@ -320,6 +324,8 @@ def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
     assert ["broken on purpose" in note for note in notes(tmp_path, "failure")] == [True]
     others = {r.step for r in journal(tmp_path) if isinstance(r, Sample)}
     assert others == {1, 2}
+    assert history(tmp_path).alerts["watch-incomplete", "failure"].state == "open"
+    assert_replay_equals_live(tmp_path)
 
 
 def test_an_evaluation_that_fails_is_noted_and_training_goes_on(
@@ -346,13 +352,15 @@ def test_a_full_disk_loses_rows_not_the_training_and_is_told_when_it_recovers(
 
     write = Journal._write
 
-    def refuse(self: Journal, data: bytes) -> bool:
+    def refuse(self: Journal, records: Any) -> bool:
         return False
 
     run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set), FillsUp())
     run.train()
     assert run.state.global_step == STEPS
     assert len(notes(tmp_path, "lost")) == 1
+    assert history(tmp_path).alerts["watch-incomplete", "lost"].level == "warning"
+    assert_replay_equals_live(tmp_path)
     steps = {r.step for r in journal(tmp_path) if isinstance(r, Sample)}
     assert steps == {1, 2, 5, 6}
 
@@ -378,6 +386,7 @@ def test_a_resumed_run_continues_its_journal_and_its_curves(
         expected = straight.columns.get(name).values.tolist()
         assert resumed.columns.get(name).values.tolist() == pytest.approx(expected, rel=1e-6)
     assert notes(tmp_path, "resume") == ["resumed at step 4"]
+    assert_replay_equals_live(tmp_path)
 
 
 def test_only_the_main_process_records(tmp_path: Path, tokenizer: Any, eval_set: Path) -> None:

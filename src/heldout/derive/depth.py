@@ -54,7 +54,7 @@ def _stack_sentence(stack: str, readings: list[tuple[list[int], NDArray[np.float
     window = slice(start, start + width)
     leads = [row[window].mean() / np.median(row) for _, row in readings if len(row) == len(moved)]
     place = f" of {stack}" if stack else ""
-    if len(leads) == READINGS and min(leads) >= STANDS_OUT:
+    if len(leads) == READINGS and all(lead >= STANDS_OUT for lead in leads):
         first, last = numbers[start], numbers[start + width - 1]
         return f"layers {first}-{last}{place} moved most ({leads[-1]:.1f}x the median layer)"
     return f"movement is even over depth{place} (max/min {moved.max() / moved.min():.1f}x)"

@@ -118,6 +118,7 @@ class History:
 
     def _supersede(self, step: int) -> None:
         """Forget what an earlier attempt recorded at or after `step`."""
+        self._remembered.clear()
         self.columns.cut(step)
         self._forget_evals(step)
         self.checkpoints = [kept for kept in self.checkpoints if kept.step < step]

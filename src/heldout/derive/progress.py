@@ -40,7 +40,8 @@ def tied_checkpoints(history: History, found: Progress) -> list[str]:
     themselves: only what can be loaded is worth recommending.
     """
     names = {saved.step: saved.path for saved in history.checkpoints}
-    saved = [i for i, result in enumerate(history.evals) if result.step in names]
+    evals = enumerate(history.evals)
+    saved = [i for i, result in evals if result.step in names and not result.non_finite]
     tied = [i for i in found.tied if i in saved]
     if not tied and saved:
         tied = [max(saved, key=lambda i: (history.evals[i].em, -i))]

@@ -50,49 +50,64 @@ class Journal:
         except OSError:
             pass  # a file system without locks (some NFS): the run name is the only guard there
         self._size = _cut_torn_line(self._file)
+        self._torn = False
         self._synced = time.monotonic()
 
-    def append(self, records: Sequence[AnyRecord], *, durable: bool = False) -> bool:
-        """Write `records` in one call; True when they are in the file.
+    def append(self, records: Sequence[AnyRecord], *, durable: bool = False) -> Sequence[AnyRecord]:
+        """Write `records` in one call and return what is in the file now; nothing if it was refused.
 
+        After a refusal the next success also writes, first, a `Note` of how many rows were lost.
         `durable` waits for the disk. A partial write is undone, so a reader never meets half a
         line that a later record would be glued to.
         """
+        if not records:
+            return ()
         if self.lost:
-            last = records[-1]
-            step, when = getattr(last, "step", 0), getattr(last, "time", 0.0)
-            text = f"{self.lost} records could not be written (disk full or unreachable)"
-            records = [Note(step=step, time=when, topic="lost", text=text), *records]
-        data = b"".join(encode(record) + b"\n" for record in records)
-        if not self._write(data):
+            records = [self._note_of_loss(records[-1]), *records]
+        if not self._write(records):
             self.lost += len(records) - bool(self.lost)
-            return False
+            return ()
         self.lost = 0
         if durable or time.monotonic() - self._synced > FSYNC_SECONDS:
             self.sync()
-        return True
+        return records
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk."""
         self._synced = time.monotonic()
+        if self._file < 0:
+            return
         with suppress(OSError):  # the next append meets the same trouble and counts it
             os.fsync(self._file)
 
     def close(self) -> None:
         """Flush to disk and release the file."""
         self.sync()
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
-    def _write(self, data: bytes) -> bool:
+    def _note_of_loss(self, near: AnyRecord) -> Note:
+        text = f"{self.lost} records could not be written (disk full or unreachable)"
+        step, when = getattr(near, "step", 0), getattr(near, "time", 0.0)
+        return Note(step=step, time=when, topic="lost", text=text)
+
+    def _write(self, records: Sequence[AnyRecord]) -> bool:
         try:
-            written = os.write(self._file, data)
-        except OSError:
-            written = 0
-        if written == len(data):
-            self._size += written
+            data = b"".join(encode(record) + b"\n" for record in records)
+            if self._torn:
+                os.ftruncate(self._file, self._size)
+            self._torn = True
+            whole = os.write(self._file, data) == len(data)
+        except (OSError, TypeError, ValueError):
+            whole = False
+        if whole:
+            self._size += len(data)
+            self._torn = False
             return True
-        if written:
+        with suppress(OSError):
             os.ftruncate(self._file, self._size)
+            self._torn = False
         return False
 
 

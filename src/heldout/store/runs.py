@@ -14,7 +14,7 @@ def list_runs(root: Path) -> list[Path]:
     `root` may itself be a run folder; then it is the only one. A missing folder holds no runs.
     """
     if (root / FILE_NAME).is_file():
-        return [root]
+        return [root.resolve()]
     journals = [path for path in root.glob(f"*/{FILE_NAME}") if path.is_file()]
     journals.sort(key=lambda path: (-path.stat().st_mtime, path.parent.name))
     return [path.parent for path in journals]

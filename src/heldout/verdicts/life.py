@@ -57,7 +57,8 @@ def _resolved(rule: Rule, history: History, found: list[Finding]) -> Iterable[Ve
 
 
 def _status(rule: Rule, history: History, state: State, reason: str) -> list[Verdict]:
-    before = history.alerts.get((rule.name, ""))
+    scope = "rule" if state == "error" else ""
+    before = history.alerts.get((rule.name, scope))
     if before is not None and (before.state in ACTIVE or before.state == state):
         return []
     level: Level = "warning" if state == "error" else "info"
@@ -66,6 +67,7 @@ def _status(rule: Rule, history: History, state: State, reason: str) -> list[Ver
             step=history.step,
             time=history.time,
             rule=rule.name,
+            scope=scope,
             state=state,
             level=level,
             message=reason,

@@ -10,18 +10,14 @@ from heldout.derive.progress import fixed_eval
 from heldout.records import Action, Decision, Verdict
 from heldout.verdicts.life import ACTIVE, LEVELS
 
-ENDING: dict[str, Action] = {
-    "loss-not-finite": "stop",
-    "regression": "roll-back",
-    "plateau": "stop",
-}
-"""What an open alert of each rule leads to; other rules advise and never end a run."""
+ENDING = ("loss-not-finite", "regression", "plateau")
+"""Rules whose open alert ends a run; the others advise."""
 
 
 def decide(history: History) -> Decision:
     """Decide from everything known; `reason` is one sentence with the numbers behind it."""
     now = fixed_eval(history)
-    action, cause = _action(history)
+    action, cause = _action(history, now.get("best_ckpt"))
     return Decision(
         step=history.step,
         time=history.time,
@@ -33,16 +29,14 @@ def decide(history: History) -> Decision:
     )
 
 
-def _action(history: History) -> tuple[Action, Verdict | None]:
+def _action(history: History, best: str | None) -> tuple[Action, Verdict | None]:
     active = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
     worst = max(active, key=lambda verdict: LEVELS.index(verdict.level), default=None)
     if worst is None:
         return ("none" if history.ended else "continue"), None
-    if worst.rule == "loss-not-finite" and history.checkpoints:
-        return "roll-back", worst
-    if worst.rule == "plateau" and history.ended:
-        return "none", worst
-    return ENDING[worst.rule], worst
+    if worst.rule == "plateau":
+        return ("none" if history.ended else "stop"), worst
+    return ("roll-back" if best else "stop"), worst
 
 
 def _reason(history: History, now: dict[str, Any]) -> str:

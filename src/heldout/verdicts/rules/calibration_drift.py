@@ -17,6 +17,8 @@ Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
 
 from __future__ import annotations
 
+import math
+
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
 from heldout.records import EvalResult
@@ -29,7 +31,9 @@ def check(history: History) -> list[Finding] | NotChecked:
         return NotChecked(f"needs 2 evaluations, has {len(history.evals)}")
     if not fixed_eval(history)["ece_rise"]:
         return []
-    last, best = history.evals[-1], min(history.evals, key=lambda result: result.ece)
+    last = history.evals[-1]
+    known = [result for result in history.evals if math.isfinite(result.ece)]
+    best = min(known, key=lambda result: result.ece)
     sure = sum(b.n * (b.confidence - b.accuracy) for b in last.bins) > 0
     leaning = "overconfident" if sure else "underconfident"
     text = f"Calibration drift: ECE {last.ece:.3f}, was {best.ece:.3f}; the model grows {leaning}"

@@ -1,0 +1,91 @@
+"""Write the pages that come from the code: metrics.md, rules.md and settings.md.
+
+python docs/generate.py            # rewrite them; a test checks that they are current
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import heldout.signals.each
+import heldout.verdicts.rules
+from heldout.config import REQUIRED, SETTINGS
+from heldout.evals.evaluate import METRICS
+from heldout.folder import load
+from heldout.records import Metric
+from heldout.verdicts.rule import Rule
+
+HERE = Path(__file__).parent
+NOTICE = "<!-- Written by docs/generate.py; edit the code it comes from. -->\n"
+
+
+def metrics() -> str:
+    """Every number heldout records."""
+    found: list[Metric] = list(METRICS)
+    for signal in load(heldout.signals.each, "SIGNAL"):
+        found += signal.metrics
+    lines = [
+        "# Metrics\n",
+        NOTICE,
+        "Every number in a journal, by name. The LoRA layers are a table of their own: see the",
+        "docstrings of `heldout.signals.lora` and the record `Layer`.\n",
+        "| name | what it is | unit | better | where it comes from |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for metric in sorted(found, key=lambda metric: metric.name):
+        better = {"higher": "higher", "lower": "lower", "none": ""}[metric.direction]
+        cells = (f"`{metric.name}`", metric.help, metric.unit, better, metric.source)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def rules() -> str:
+    """Every rule's page, from its docstring."""
+    pages = ["# Rules\n", NOTICE]
+    folder = heldout.verdicts.rules
+    names: list[Rule] = load(folder, "RULE")
+    for rule in names:
+        module = importlib.import_module(f"{folder.__name__}.{rule.name.replace('-', '_')}")
+        first, _, rest = (module.__doc__ or "").strip().partition("\n\n")
+        body = "\n\n".join(_bold_head(part) for part in rest.split("\n\n"))
+        pages.append(f"## {rule.name}\n\n{first}\n\n{body}\n{_thresholds(module)}")
+    return "\n".join(pages)
+
+
+def settings() -> str:
+    """Every setting with its default."""
+    lines = [
+        "# Settings\n",
+        NOTICE,
+        "A config is a YAML file of sections: `eval.every` is `every:` under `eval:`. The environment",
+        "overrides the file (`HELDOUT_EVAL_EVERY=50`), and `--set eval.every=50` overrides both.\n",
+        "| key | default | what it does |",
+        "| --- | --- | --- |",
+    ]
+    for setting in SETTINGS:
+        shown = "required" if setting.default is REQUIRED else f"`{setting.default}`"
+        lines.append(f"| `{setting.name}` | {shown} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"metrics.md": metrics, "rules.md": rules, "settings.md": settings}
+
+
+def _bold_head(part: str) -> str:
+    head, colon, rest = part.partition(":")
+    rest = rest.strip()
+    return f"**{head}.** {rest[0].upper()}{rest[1:]}" if colon and "\n" not in head else part
+
+
+def _thresholds(module: ModuleType) -> str:
+    """The numbers a rule's module names, so that a page never says less than the code."""
+    numbers = {k: v for k, v in vars(module).items() if k.isupper() and isinstance(v, int | float)}
+    listed = ", ".join(f"`{name}` = {value}" for name, value in numbers.items())
+    return f"\n**Thresholds.** {listed}\n" if listed else ""
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,269 @@
+"""One shared fold a run: however many tabs look, each byte of a journal is read and folded once.
+
+A tail is polled only while someone is connected. Its position is a byte offset that always lies
+after a line break; that offset is the cursor a page resumes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+
+from heldout.derive.history import History
+from heldout.records import AnyRecord, Run, Sample, encode
+from heldout.store import journal
+from heldout.store.runs import find_run, list_runs
+from heldout.views.exporter import Exporter
+from heldout.views.snapshot import snapshot
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+KEEP_ALIVE_SECONDS = 15.0
+BUCKETS = 600
+"""Buckets a series is thinned to: about two points a pixel column of a wide panel."""
+MAX_REPLAY = 5000
+"""A page further behind than this many samples loads the thinned series anew instead."""
+RECENT_BATCHES = 64
+IDLE_TAILS = 16
+
+LIVE = ("state", "step", "time", "latest", "streaming_ce", "current_entropy", "throughput")
+"""The snapshot's fields that change with every sample."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page gets for the bytes from `start` to `end` of the journal."""
+
+    start: int
+    end: int
+    data: bytes
+    """JSON: {samples, live, snapshot or null, reload, now}."""
+
+
+class Tail:
+    """A journal folded up to `offset`, and the events that brought it there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = History()
+        self.offset = 0
+        self.closing = False
+        self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
+        self._lock = asyncio.Lock()
+        self._wakes: set[asyncio.Event] = set()
+        self._poller: asyncio.Task[None] | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether someone is connected."""
+        return bool(self._wakes)
+
+    async def page(self) -> dict[str, Any]:
+        """Fold to the end of the file and return what a page needs to draw itself."""
+        async with self._lock:
+            return await run_in_threadpool(self._page)
+
+    async def summary(self) -> dict[str, Any]:
+        """Fold to the end of the file and return the run in one short line."""
+        async with self._lock:
+            await run_in_threadpool(self._advance)
+            return _summary(self.path.parent.name, self.history)
+
+    async def export(self, exporter: Exporter) -> bytes:
+        """Fold to the end of the file and return what `exporter` makes of it."""
+        async with self._lock:
+            await run_in_threadpool(self._advance)
+            return await run_in_threadpool(exporter.write, self.history)
+
+    async def events(self, cursor: int) -> AsyncIterator[Event | None]:
+        """Yield every event after `cursor` as it happens, and None when nothing has for a while."""
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            while not self.closing:
+                wake.clear()
+                for event in await self._since(cursor):
+                    yield event
+                    cursor = event.end
+                try:
+                    await asyncio.wait_for(wake.wait(), KEEP_ALIVE_SECONDS)
+                except TimeoutError:
+                    yield None
+        finally:
+            self._wakes.discard(wake)
+            if not self._wakes and self._poller is not None:
+                self._poller.cancel()
+                self._poller = None
+
+    async def _poll(self) -> None:
+        told = -1  # not the offset before this fold: a page that loads folds too
+        while not self.closing:
+            async with self._lock:
+                try:
+                    await run_in_threadpool(self._advance)
+                except Exception:  # a file system that is away comes back; the page shows the age
+                    _log.exception("cannot follow %s", self.path)
+            if self.offset != told:
+                told = self.offset
+                self._wake()
+            await asyncio.sleep(POLL_SECONDS)
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+    async def _since(self, cursor: int) -> list[Event]:
+        async with self._lock:
+            return await run_in_threadpool(self._events_since, cursor)
+
+    def _events_since(self, cursor: int) -> list[Event]:
+        """The events from `cursor` to the present; one that says "load anew" for a wrong cursor."""
+        if not self.offset:
+            self._advance()
+        if cursor == self.offset:
+            return []
+        recent = [event for event in self._recent if event.start >= cursor]
+        if recent and recent[0].start == cursor:
+            return recent
+        start = cursor
+        if not self._is_line_start(cursor):
+            return [self._event(start, self.offset, [], reload=True)]
+        records: list[AnyRecord] = []
+        while cursor != self.offset:  # the file may grow between the two reads
+            more, cursor = journal.read(self.path, cursor)
+            records += more
+            self._advance()
+        return [self._event(start, cursor, records, reload=_supersedes(records, None))]
+
+    def _advance(self) -> None:
+        """Fold what was appended; start over when the file was replaced by a shorter one."""
+        if self.path.stat().st_size < self.offset:
+            self.history, self.offset = History(), 0
+            self._recent.clear()
+        records, end = journal.read(self.path, self.offset)
+        if end == self.offset:
+            return
+        last_step = self.history.step if self.history.latest else None
+        reload = _supersedes(records, last_step)
+        for record in records:
+            self.history.add(record)
+        start, self.offset = self.offset, end
+        if self._wakes:
+            self._recent.append(self._event(start, end, records, reload=reload))
+
+    def _event(self, start: int, end: int, records: list[AnyRecord], *, reload: bool) -> Event:
+        samples = [record for record in records if isinstance(record, Sample)]
+        reload = reload or len(samples) > MAX_REPLAY
+        whole = snapshot(self.history)
+        data = {
+            "samples": [{"step": s.step, "values": s.values} for s in samples if not reload],
+            "live": {name: whole[name] for name in LIVE},
+            "snapshot": whole if len(samples) < len(records) and not reload else None,
+            "reload": reload,
+            "now": time.time(),
+        }
+        return Event(start=start, end=end, data=encode(data))
+
+    def _page(self) -> dict[str, Any]:
+        self._advance()
+        series = {}
+        for name, column in self.history.columns.series.items():
+            steps, values = column.minmax(BUCKETS)
+            series[name] = {"steps": steps.tolist(), "values": values.tolist()}
+        return {
+            "snapshot": snapshot(self.history),
+            "series": series,
+            "cursor": self.offset,
+            "now": time.time(),
+        }
+
+    def _is_line_start(self, cursor: int) -> bool:
+        if cursor == 0:
+            return True
+        if not 0 < cursor <= self.offset:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(cursor - 1)
+            return file.read(1) == b"\n"
+
+
+class Tails:
+    """The tails of all runs in a folder; those nobody watches are dropped, oldest first."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._tails: dict[Path, Tail] = {}
+        self._summaries: dict[Path, tuple[int, dict[str, Any]]] = {}
+
+    async def find(self, run_id: str) -> Tail:
+        """Return the tail of the run called `run_id`. Raises `RunNotFound`."""
+        return self._tail(await run_in_threadpool(find_run, self.root, run_id))
+
+    async def summaries(self) -> list[dict[str, Any]]:
+        """Return one short line a run, newest first; a run that cannot be read is passed over."""
+        found = []
+        for folder in await run_in_threadpool(list_runs, self.root):
+            try:
+                found.append(await self._summary(folder))
+            except OSError:
+                continue
+        return found
+
+    def close(self) -> None:
+        """Let every connected page go, so that the server can end."""
+        for tail in self._tails.values():
+            tail.closing = True
+
+    async def _summary(self, folder: Path) -> dict[str, Any]:
+        size = (folder / journal.FILE_NAME).stat().st_size
+        known = self._summaries.get(folder)
+        if known is not None and known[0] == size:
+            return known[1]
+        summary = await self._tail(folder).summary()
+        self._summaries[folder] = (size, summary)
+        return summary
+
+    def _tail(self, folder: Path) -> Tail:
+        tail = self._tails.pop(folder, None) or Tail(folder / journal.FILE_NAME)
+        self._tails[folder] = tail  # last used, last in the order
+        idle = [key for key, other in self._tails.items() if not other.watched and other != tail]
+        for key in idle[: max(0, len(idle) - IDLE_TAILS)]:
+            del self._tails[key]
+        return tail
+
+
+def _summary(run_id: str, history: History) -> dict[str, Any]:
+    run, evals = history.run, history.evals
+    return {
+        "id": run_id,
+        "model": run.model if run else "",
+        "state": history.state,
+        "step": history.step,
+        "total_steps": run.total_steps if run else 0,
+        "em": evals[-1].em if evals else None,
+        "n": evals[-1].n if evals else None,
+        "time": history.time,
+    }
+
+
+def _supersedes(records: list[AnyRecord], last_step: int | None) -> bool:
+    """Tell whether `records` take back steps that a page already draws (a resume)."""
+    for record in records:
+        if isinstance(record, Run):  # a later attempt: it starts over, or from a checkpoint
+            return True
+        if isinstance(record, Sample):
+            if last_step is not None and record.step < last_step:
+                return True
+            last_step = record.step
+    return False

@@ -1,0 +1,275 @@
+"""Each rule as a table: what was recorded, and what the rule finds in it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from facts import (
+    checkpoint,
+    evaluation,
+    history,
+    layers,
+    losses,
+    note,
+    result,
+    run,
+    sample,
+    score,
+)
+
+import heldout.verdicts.rules
+from heldout.folder import load
+from heldout.records import AnyRecord, Bin
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rules import (
+    calibration_drift,
+    loss_not_finite,
+    plateau,
+    regression,
+    watch_incomplete,
+)
+
+NAN, INF = math.nan, math.inf
+Facts = list[AnyRecord]
+
+
+def found(rule: Rule, facts: Facts) -> str:
+    """The level of the one finding, "fine" when there is none, "not checked" when it cannot look."""
+    outcome = rule.check(history(*facts))
+    if isinstance(outcome, NotChecked):
+        assert outcome.reason
+        return "not checked"
+    assert len(outcome) <= 1
+    return outcome[0].level if outcome else "fine"
+
+
+def finding(rule: Rule, facts: Facts) -> Finding:
+    outcome = rule.check(history(*facts))
+    assert not isinstance(outcome, NotChecked)
+    (only,) = outcome
+    return only
+
+
+def evaluations(*correct: int, n: int = 400) -> Facts:
+    """Evaluations at steps 0, 10, 20, ... of which so many are right."""
+    return [fact for i, k in enumerate(correct) for fact in evaluation(10 * i, score(k, n))]
+
+
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [
+        ([], "not checked"),
+        ([2.0, 1.0], "fine"),
+        ([1e30], "fine"),
+        ([2.0, NAN], "critical"),
+        ([INF], "critical"),
+        ([-INF], "critical"),
+        ([NAN] + [1.0] * 9, "critical"),
+        ([NAN] + [1.0] * 10, "fine"),  # quiet for long enough
+        ([1.0, 0.0, 0.0], "fine"),
+        ([1.0, 0.0, 0.0, 0.0], "critical"),
+        ([0.0, 0.0, 0.0, 1.0], "fine"),
+        ([0.0, 0.0, NAN], "critical"),
+        ([1.0, 1e-300, 0.0, 0.0], "fine"),
+    ],
+)
+def test_loss_not_finite_reads_the_loss_of_each_step(values: list[float], state: str) -> None:
+    assert found(loss_not_finite.RULE, losses(values)) == state
+
+
+@pytest.mark.parametrize(
+    ("norms", "state"),
+    [
+        ([1.0, NAN], "fine"),  # a scaler skips it
+        ([NAN, NAN, 1.0], "fine"),
+        ([NAN, NAN], "fine"),
+        ([1.0, NAN, INF, NAN], "error"),
+    ],
+)
+def test_loss_not_finite_needs_three_bad_gradients_in_a_row(norms: list[float], state: str) -> None:
+    facts: Facts = [sample(i, 1.0, grad_norm=norm) for i, norm in enumerate(norms, start=1)]
+    assert found(loss_not_finite.RULE, facts) == state
+
+
+@pytest.mark.parametrize(("non_finite", "state"), [(0, "fine"), (1, "critical"), (100, "critical")])
+def test_loss_not_finite_reads_the_held_out_logits(non_finite: int, state: str) -> None:
+    facts = evaluation(0, score(50), non_finite=non_finite)
+    assert found(loss_not_finite.RULE, facts) == state
+    assert found(loss_not_finite.RULE, [*facts, *evaluation(1, score(50))]) == "fine"
+
+
+def test_loss_not_finite_says_where_it_began_and_where_to_go_back_to() -> None:
+    before = [*evaluation(4, score(9)), checkpoint(4)]
+    poisoned = [*evaluation(8, score(0), non_finite=100), checkpoint(8), checkpoint(9)]
+    facts = [*losses([1.0] * 5 + [NAN] * 4), *before]
+    alert = finding(loss_not_finite.RULE, facts)
+    assert alert.evidence == {"first_step": 6, "bad_steps": 4, "of_last": 9}
+    assert "first at step 6" in alert.message
+    assert "checkpoint-4" in alert.action
+    alert = finding(loss_not_finite.RULE, [*before, *poisoned])
+    assert "Resume from checkpoint-4 " in alert.action
+    assert "Start again" in finding(loss_not_finite.RULE, poisoned).action
+
+
+@pytest.mark.parametrize(
+    ("correct", "state"),
+    [
+        ((), "not checked"),
+        ((180,), "not checked"),
+        ((180, 160), "error"),
+        ((180, 180), "fine"),
+        ((180, 177), "fine"),  # within chance
+        ((180, 200, 160), "error"),
+        ((180, 160, 160, 160), "fine"),  # fell before the window
+        ((40, 180, 170), "fine"),  # better than a window ago
+    ],
+)
+def test_regression_is_a_paired_fall(correct: tuple[int, ...], state: str) -> None:
+    assert found(regression.RULE, evaluations(*correct)) == state
+
+
+def test_regression_names_what_to_keep_and_the_numbers() -> None:
+    facts = evaluations(180, 200, 160)
+    alert = finding(regression.RULE, [*facts, checkpoint(10)])
+    assert alert.message == "EM fell by 5.0% since step 0, to 40.0% of 400"
+    assert alert.action == "Keep checkpoint-10."
+    assert alert.evidence["em_change_high"] < 0
+    assert "none is saved" in finding(regression.RULE, facts).action
+
+
+@pytest.mark.parametrize(
+    ("ece", "null", "state"),
+    [
+        ((0.05,), 0.001, "not checked"),
+        ((0.05, 0.05), 0.001, "fine"),
+        ((0.05, 0.059), 0.001, "fine"),
+        ((0.05, 0.061), 0.001, "warning"),
+        ((0.05, 0.061), 0.02, "fine"),  # chance alone would show it
+        ((0.05, 0.09, 0.05), 0.001, "fine"),
+        ((NAN, 0.05, 0.09), 0.001, "warning"),
+        ((0.05, NAN, 0.09), 0.001, "warning"),
+    ],
+)
+def test_calibration_drift_is_a_rise_over_the_best(
+    ece: tuple[float, ...], null: float, state: str
+) -> None:
+    facts = [
+        fact
+        for i, value in enumerate(ece)
+        for fact in evaluation(10 * i, score(50), ece=value, ece_null=null)
+    ]
+    assert found(calibration_drift.RULE, facts) == state
+
+
+@pytest.mark.parametrize(
+    ("confidence", "leaning"), [(0.9, "overconfident"), (0.1, "underconfident")]
+)
+def test_calibration_drift_says_which_way(confidence: float, leaning: str) -> None:
+    bins = [Bin(n=10, confidence=confidence, accuracy=0.5)]
+    facts = [*evaluation(0, score(50)), *evaluation(10, score(50), ece=0.4, bins=bins)]
+    alert = finding(calibration_drift.RULE, facts)
+    assert alert.message == f"Calibration drift: ECE 0.400, was 0.050; the model grows {leaning}"
+    assert (alert.evidence["best_step"], alert.evidence["null"]) == (0, 0.01)
+
+
+def test_calibration_drift_names_the_best_past_a_nan() -> None:
+    values = [NAN, 0.05, 0.4]
+    facts = [f for i, ece in enumerate(values) for f in evaluation(10 * i, score(50), ece=ece)]
+    assert finding(calibration_drift.RULE, facts).evidence["best_ece"] == 0.05
+
+
+FLAT = (180, 180, 180)
+
+
+@pytest.mark.parametrize(
+    ("correct", "rates", "schedule", "state"),
+    [
+        ((), (), "", "not checked"),
+        (FLAT[:2], (), "", "not checked"),
+        (FLAT, (), "linear", "info"),  # nothing is known of the rate
+        (FLAT, (1.0, 0.5), "linear", "info"),
+        (FLAT, (1.0, 0.51), "linear", "fine"),
+        (FLAT, (0.1, 1.0), "linear", "fine"),
+        (FLAT, (1.0, 1.0), "constant", "info"),
+        (FLAT, (0.5, 1.0), "constant_with_warmup", "info"),
+        (FLAT, (0.0, 0.0), "linear", "info"),
+        ((180, 200, 220), (1.0, 0.1), "linear", "fine"),
+        ((180, 140, 100), (1.0, 0.1), "linear", "fine"),
+        ((180, 181, 180, 240), (1.0, 0.1), "linear", "fine"),
+    ],
+)
+def test_plateau_is_flat_where_the_learning_rate_promises_no_more(
+    correct: tuple[int, ...], rates: tuple[float, ...], schedule: str, state: str
+) -> None:
+    steps: Facts = [sample(i, learning_rate=rate) for i, rate in enumerate(rates, start=1)]
+    facts = [run(learning_rate=schedule), *steps, *evaluations(*correct)]
+    assert found(plateau.RULE, facts) == state
+
+
+def test_plateau_says_since_when_and_which_checkpoint() -> None:
+    facts = [run(), *evaluations(*FLAT), checkpoint(10), checkpoint(20)]
+    alert = finding(plateau.RULE, facts)
+    assert alert.message == "EM plateau since step 0: 45.0% of 400"
+    assert alert.action == "Consider stopping. Best checkpoint: checkpoint-10"
+    assert alert.evidence["margin"] == 0.01
+
+
+def poisoned() -> Facts:
+    """A run in which every number that can be is NaN from some step on."""
+    bad = {"ce": NAN, "ece": NAN, "ece_null": NAN, "entropy": NAN, "non_finite": 100}
+    facts: Facts = [run(), *losses([1.0, 0.9], grad_norm=1.0, learning_rate=0.1)]
+    for step in range(3, 9):
+        facts.append(sample(step, NAN, grad_norm=NAN, learning_rate=NAN))
+        facts.append(layers(step, [NAN] * 4))
+        facts += evaluation(step, score(0), **bad)
+    return facts
+
+
+@pytest.mark.parametrize(
+    "rule", [pytest.param(r, id=r.name) for r in load(heldout.verdicts.rules, "RULE")]
+)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([run()], id="only begun"),
+        pytest.param(losses([1.0, 0.5]), id="no evaluation"),
+        pytest.param([result(5, 1, 4)], id="no items"),
+        pytest.param(evaluation(0, [True]), id="one example"),
+        pytest.param(poisoned(), id="all NaN"),
+    ],
+)
+def test_no_rule_throws_whatever_is_missing(rule: Rule, facts: Facts) -> None:
+    outcome = rule.check(history(*facts))
+    if isinstance(outcome, NotChecked):
+        assert outcome.reason
+    else:
+        assert all(alert.message and alert.action and alert.evidence for alert in outcome)
+
+
+@pytest.mark.parametrize("rule", load(heldout.verdicts.rules, "RULE"), ids=lambda rule: rule.name)
+def test_a_rule_that_can_look_at_nothing_says_why(rule: Rule) -> None:
+    if rule is watch_incomplete.RULE:
+        assert rule.check(history(run())) == [], "notes can always be looked at"
+    else:
+        assert isinstance(rule.check(history(run())), NotChecked)
+
+
+@pytest.mark.parametrize(
+    ("facts", "scopes"),
+    [
+        ([note(0, "resume", "x")], []),
+        ([note(3, "lost", "7 records")], ["lost"]),
+        ([note(3, "failure", "entropy failed"), note(3, "lost", "7 records")], ["lost", "failure"]),
+        ([note(3, "lost", "7 records"), sample(103)], ["lost"]),
+        ([note(3, "lost", "7 records"), sample(104)], []),
+        ([note(3, "lost", "7 records"), run(step=3, time=2_000.0)], []),
+    ],
+)
+def test_watch_incomplete_tells_gaps_of_this_run_until_they_are_old(
+    facts: Facts, scopes: list[str]
+) -> None:
+    found = watch_incomplete.check(history(run(), *facts))
+    assert isinstance(found, list)
+    assert [finding.scope for finding in found] == scopes

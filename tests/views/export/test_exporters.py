@@ -1,0 +1,89 @@
+"""Exports: every number of the run, in a format that others read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import pytest
+from facts import checkpoint, evaluation, history, layers, run, sample, score, strict_json
+
+from heldout.derive.history import History
+from heldout.views.export import EXPORTERS
+from heldout.views.exporter import Exporter
+
+NAMES = sorted(EXPORTERS)
+
+
+def whole() -> History:
+    return history(
+        run(config={"prompt": 'a "quoted", line\nbreak'}),
+        *evaluation(0, score(40)),
+        sample(1, 0.1, grad_norm=2.0),
+        sample(2, math.nan, **{"a,b": math.inf, 'say "c"': -math.inf}),
+        layers(2, [0.5, math.nan]),
+        *evaluation(2, score(60), ece=math.nan),
+        checkpoint(2),
+    )
+
+
+def rows(folded: History) -> list[dict[str, str]]:
+    text = EXPORTERS["csv"].write(folded).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_csv_has_a_row_a_step_and_a_column_a_metric() -> None:
+    table = rows(whole())
+    assert [row["step"] for row in table] == ["0", "1", "2"]
+    expected = {"step", "loss/step", "grad/norm", "a,b", 'say "c"', "eval/em", "eval/ece"}
+    assert table[0].keys() >= expected
+    assert (table[1]["loss/step"], table[1]["grad/norm"]) == ("0.1", "2.0")
+    assert (table[0]["eval/em"], table[2]["eval/em"]) == ("0.4", "0.6")
+    assert table[0]["eval/n"] == "100"
+
+
+def test_csv_tells_nan_from_never_recorded() -> None:
+    table = rows(whole())
+    assert (table[2]["loss/step"], table[2]["a,b"], table[2]['say "c"']) == (
+        "NaN",
+        "Infinity",
+        "-Infinity",
+    )
+    assert table[2]["eval/ece"] == "NaN"
+    assert (table[0]["loss/step"], table[1]["eval/em"], table[2]["grad/norm"]) == ("", "", "")
+
+
+def test_csv_numbers_come_back_to_the_last_bit() -> None:
+    values = [0.1 + 0.2, 1e-300, 1.7976931348623157e308, 5e-324]
+    table = rows(history(*(sample(i, value) for i, value in enumerate(values))))
+    assert [float(row["loss/step"]) for row in table] == values
+
+
+def test_csv_of_a_run_without_evaluations_has_no_empty_columns() -> None:
+    (row,) = rows(history(sample(1)))
+    assert row.keys() == {"step", "loss/step"}
+
+
+def test_json_holds_the_whole_run_and_is_strict() -> None:
+    data = EXPORTERS["json"].write(whole())
+    assert data.endswith(b"}\n")
+    export = strict_json(data)
+    assert export["run"]["config"]["prompt"] == 'a "quoted", line\nbreak'
+    assert export["series"]["loss/step"] == {"steps": [1, 2], "values": [0.1, "NaN"]}
+    assert export["series"]["a,b"]["values"] == ["Infinity"]
+    assert {step: len(items) for step, items in export["items"].items()} == {"0": 100, "2": 100}
+    assert export["layers"][0]["layers"][1]["delta_norm"] == "NaN"
+    assert export["evals"][1]["ece"] == "NaN"
+    assert export["fixed_eval"]["em"] == 0.6
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS.values(), ids=NAMES)
+@pytest.mark.parametrize(
+    "folded", [history(), history(run()), whole()], ids=["empty", "begun", "whole"]
+)
+def test_every_exporter_writes_every_run(exporter: Exporter, folded: History) -> None:
+    data = exporter.write(folded)
+    assert isinstance(data, bytes)
+    assert data
+    assert data == exporter.write(folded), "the same run gives the same file"

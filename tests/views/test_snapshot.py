@@ -1,0 +1,139 @@
+"""The one picture of a run that every view shows."""
+
+from __future__ import annotations
+
+import math
+
+from facts import (
+    checkpoint,
+    evaluation,
+    history,
+    layers,
+    losses,
+    note,
+    run,
+    sample,
+    score,
+    strict_json,
+)
+
+from heldout.derive.history import History
+from heldout.records import SCHEMA, AnyRecord, Metric, Verdict, encode
+from heldout.verdicts.judge import Judge
+from heldout.views.snapshot import alerts, contract, not_checked, snapshot
+
+CONTRACT = {
+    "fixed_eval",
+    "bucket_matrix",
+    "lora_layer_deltas",
+    "streaming_ce",
+    "current_entropy",
+    "throughput",
+    "smart_alerts",
+}
+
+
+def step(number: int, **more: float) -> AnyRecord:
+    """A step with every metric that the contract asks for."""
+    values = {
+        "loss/streaming": 0.78,
+        "entropy/train": 0.5,
+        "throughput/tokens_per_second": 1000.0,
+        "throughput/tokens_per_step": 512.0,
+        "throughput/total_tokens": 512.0 * number,
+        "time/step": 0.5,
+    }
+    return sample(number, 1.0, **values | more)
+
+
+def judged(*facts: AnyRecord) -> History:
+    judge = Judge()
+    for fact in facts:
+        judge.feed(fact)
+    return judge.history
+
+
+def full() -> History:
+    metric = Metric(
+        name="loss/step", title="L", unit="nats", direction="lower", help="L.", source="x"
+    )
+    return judged(
+        run(total_steps=9),
+        metric,
+        *evaluation(0, score(40), pattern="math"),
+        step(1),
+        layers(1, [0.1, 0.4, 0.2], qkv=0.1),
+        *evaluation(1, score(80), pattern="math"),
+        checkpoint(1),
+        step(2, **{"loss/streaming": math.nan}),
+        note(2, "failure", "x"),
+    )
+
+
+def test_the_contract_is_filled_from_what_was_recorded() -> None:
+    fields = contract(full())
+    assert fields.keys() == CONTRACT
+    assert fields["fixed_eval"]["em"] == 0.8
+    assert fields["bucket_matrix"]["step"] == 1
+    assert fields["bucket_matrix"]["cells"][0]["correct"] == 80
+    layer = fields["lora_layer_deltas"][1]
+    assert (layer["layer"], layer["qkv"], layer["mlp"], layer["delta_norm"]) == (1, 0.1, None, 0.4)
+    assert math.isnan(fields["streaming_ce"])
+    assert fields["current_entropy"] == 0.5
+    assert fields["throughput"]["tokens_per_sec"] == 1000.0
+    assert fields["throughput"]["tokens_per_step"] == 512.0
+    assert fields["throughput"]["total_tokens"] == 1024.0
+
+
+def test_the_contract_is_there_before_anything_is() -> None:
+    fields = contract(history())
+    assert fields.keys() == CONTRACT
+    assert fields["fixed_eval"] == {}
+    assert fields["bucket_matrix"] == {}
+    assert fields["lora_layer_deltas"] == []
+    assert fields["streaming_ce"] is None
+    assert fields["throughput"] == {}
+
+
+def test_the_picture_is_strict_json_also_with_nan() -> None:
+    picture = strict_json(encode(snapshot(full())))
+    assert picture["schema"] == SCHEMA
+    assert (picture["state"], picture["step"]) == ("running", 2)
+    assert picture["latest"]["loss/streaming"] == "NaN"
+    assert picture["metrics"]["loss/step"]["unit"] == "nats"
+    assert [result["step"] for result in picture["evals"]] == [0, 1]
+    assert picture["decision"]["checkpoint"] == "checkpoint-1"
+    assert picture["advice"] == picture["decision"]["advice"]
+    assert [layer["layer"] for layer in picture["lora"]["top"]] == [1, 2, 0]
+    assert [saved["path"] for saved in picture["checkpoints"]] == ["checkpoint-1"]
+    assert [text["topic"] for text in picture["notes"]] == ["failure"]
+
+
+def test_the_picture_of_nothing_has_the_same_fields() -> None:
+    assert snapshot(history()).keys() == snapshot(full()).keys()
+    assert snapshot(history())["lora"]["note"] == "not read yet"
+
+
+def test_open_alerts_come_first_and_the_closed_and_silent_do_not_come() -> None:
+    def verdict(rule: str, state: str, at: int) -> Verdict:
+        fields = {"level": "warning", "message": "m", "action": "a"}
+        return Verdict(step=at, time=float(at), rule=rule, state=state, **fields)  # type: ignore[arg-type]
+
+    folded = history(
+        verdict("solved", "resolved", 9),
+        verdict("old", "open", 1),
+        verdict("worse", "escalated", 3),
+        verdict("blind", "no-data", 4),
+        verdict("broken", "error", 5),
+        verdict("gone", "closed", 6),
+    )
+    assert [alert["rule"] for alert in alerts(folded)] == ["worse", "old", "solved"]
+    assert [row["rule"] for row in contract(folded)["smart_alerts"]] == ["worse", "old"]
+    assert [row["rule"] for row in not_checked(folded)] == ["blind", "broken"]
+    assert alerts(folded)[0].keys() >= {"level", "message", "action"}
+
+
+def test_a_rule_that_cannot_look_is_listed_with_its_reason() -> None:
+    rows = {row["rule"]: row["reason"] for row in not_checked(judged(run(), *losses([1.0])))}
+    assert rows["regression"] == "needs 2 evaluations, has 0"
+    assert "loss-not-finite" not in rows

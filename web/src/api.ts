@@ -1,0 +1,105 @@
+/** The network: load a run, follow it, come back after a cut. All addresses are relative. */
+
+import { apply, needsReload, open, type RunView } from "./fold";
+import type { Detail, RunEvent, RunSummary } from "./snapshot";
+
+/** Taken once: the address in the bar changes when another run is chosen. */
+const BASE = document.baseURI;
+const RETRY_MILLISECONDS = [500, 1000, 2000, 5000] as const;
+
+export type Link = "loading" | "live" | "reconnecting";
+
+export function address(path: string): string {
+  return new URL(path, BASE).href;
+}
+
+export function runPath(id: string): string {
+  return `run/${encodeURIComponent(id)}`;
+}
+
+/** The run that the address bar names, or null for "the newest". */
+export function runInAddress(): string | null {
+  const path = location.pathname;
+  const root = new URL(BASE).pathname;
+  const match = /^run\/([^/]+)$/.exec(path.slice(root.length));
+  return match ? decodeURIComponent(match[1] as string) : null;
+}
+
+async function get<T>(path: string): Promise<T> {
+  const response = await fetch(address(path), { headers: { Accept: "application/json" } });
+  const body: unknown = await response.json().catch(() => null);
+  if (response.ok) return body as T;
+  const error = (body as { error?: unknown } | null)?.error;
+  throw new Error(typeof error === "string" ? error : `the server answered ${response.status}`);
+}
+
+export async function listRuns(): Promise<RunSummary[]> {
+  return (await get<{ runs: RunSummary[] }>("api/runs")).runs;
+}
+
+export interface Listener {
+  view: (view: RunView) => void;
+  link: (link: Link, problem: string) => void;
+}
+
+/** Load the run, then follow its events for ever; returns how to stop. */
+export function follow(id: string, listener: Listener): () => void {
+  const path = `api/runs/${encodeURIComponent(id)}`;
+  let view: RunView | null = null;
+  let source: EventSource | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let failures = 0;
+  let stopped = false;
+
+  async function load(): Promise<void> {
+    source?.close();
+    try {
+      const loaded = open(await get<Detail>(path));
+      if (stopped) return;
+      view = loaded;
+      listener.view(loaded);
+      listen(loaded.cursor);
+    } catch (error) {
+      if (!stopped) again(error instanceof Error ? error.message : String(error), load);
+    }
+  }
+
+  function listen(cursor: number): void {
+    source?.close();
+    source = new EventSource(address(`${path}/events?cursor=${cursor}`));
+    source.onopen = () => {
+      failures = 0;
+      listener.link("live", "");
+    };
+    source.onmessage = (message: MessageEvent<string>) => {
+      if (view === null) return;
+      const event = JSON.parse(message.data) as RunEvent;
+      if (needsReload(view, event)) {
+        void load();
+        return;
+      }
+      view = apply(view, event, Number(message.lastEventId));
+      listener.view(view);
+    };
+    source.onerror = () => {
+      // The browser retries a cut stream by itself; a refused one it gives up.
+      if (source?.readyState === EventSource.CLOSED) again("the server does not answer", load);
+      else listener.link("reconnecting", "the connection was cut");
+    };
+  }
+
+  function again(problem: string, action: () => Promise<void>): void {
+    listener.link(view === null ? "loading" : "reconnecting", problem);
+    const wait = RETRY_MILLISECONDS[Math.min(failures, RETRY_MILLISECONDS.length - 1)];
+    failures += 1;
+    clearTimeout(timer);
+    timer = setTimeout(() => void action(), wait);
+  }
+
+  void load();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+    source?.close();
+  };
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import {
+  formatAny, formatChange, formatDuration, formatInterval, formatNames, formatNumber,
+  formatPercent, formatPercentTick, formatValue, words,
+} from "./format";
+
+/** Narrow spaces as plain ones, to keep the expectations readable. */
+const plain = (text: string) => text.replaceAll("\u202f", " ");
+
+describe("numbers", () => {
+  it.each([
+    [0, "0"], [0.82134, "0.8213"], [14200, "14,200"], [1462722.4, "1,462,722"], [-3.5, "−3.5"],
+    [0.00002, "2e-5"], [0.000371, "3.71e-4"], [-0.0001, "−1e-4"], [2.5e12, "2.5e12"], [1e10, "1e10"],
+  ])("%d is written %s", (x, text) => expect(formatNumber(x)).toBe(text));
+
+  it.each([
+    [NaN, "NaN"], ["NaN", "NaN"], [Infinity, "∞"], ["-Infinity", "−∞"],
+  ] as const)("%s stays visible as %s", (x, text) => expect(formatNumber(x)).toBe(text));
+
+  it("shows a missing number as a dash, never as zero", () => {
+    expect(formatNumber(null)).toBe("–");
+    expect(formatPercent(undefined)).toBe("–");
+    expect(formatInterval(null, 1)).toBe("–");
+  });
+});
+
+describe("units", () => {
+  it.each([
+    [0.5, "nats", "0.5 nats"], [7, "", "7"], [2 ** 31, "bytes", "2 GiB"], [1500, "bytes", "1.46 KiB"],
+    [0.57, "s", "570 ms"], [2.08, "s", "2.08 s"], [185, "s", "3 min 5 s"], ["NaN", "nats", "NaN"],
+  ] as const)("%s %s is written %s", (x, unit, text) => expect(plain(formatValue(x, unit))).toBe(text));
+
+  it.each([
+    [0, "0 s"], [59.6, "1 min"], [3600, "1 h"], [7440, "2 h 4 min"], [266400, "3 d 2 h"],
+  ])("%d seconds are %s", (seconds, text) => expect(plain(formatDuration(seconds))).toBe(text));
+});
+
+describe("rates", () => {
+  it("writes a fraction as a percentage with its interval", () => {
+    expect(plain(formatPercent(0.815))).toBe("81.5 %");
+    expect(plain(formatInterval(0.798, 0.831))).toBe("79.8–83.1 %");
+    expect(plain(formatPercentTick(0.6))).toBe("60 %");
+  });
+
+  it("gives a change its sign and says that it is points", () => {
+    expect(plain(formatChange(0.021))).toBe("+2.1 points");
+    expect(plain(formatChange(-0.04))).toBe("−4.0 points");
+    expect(formatChange("NaN")).toBe("NaN");
+  });
+});
+
+describe("text", () => {
+  it("writes any evidence as plain text", () => {
+    expect(formatAny({ em: 0.5, steps: [1, 2], ok: true, loss: "NaN", none: null }))
+      .toBe("em 0.5, steps 1, 2, ok yes, loss NaN, none –");
+    expect(formatAny("<b>x</b>")).toBe("<b>x</b>");
+  });
+
+  it("shortens a long list of names and says how many are left out", () => {
+    expect(formatNames(["a", "b"])).toBe("a, b");
+    expect(formatNames(["a", "b", "c", "d"])).toBe("a, b, c, d");
+    expect(formatNames(["a", "b", "c", "d", "e"])).toBe("a, b, c and 2 more");
+  });
+
+  it("makes words of a field name", () => expect(words("em_change_low")).toBe("em change low"));
+});

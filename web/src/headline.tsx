@@ -1,0 +1,166 @@
+/** What a busy reader needs first: which run, how far, what to do, and the numbers behind it. */
+
+import { useEffect, useState } from "preact/hooks";
+import type { RunView } from "./fold";
+import { toNumber } from "./fold";
+import {
+  formatDuration, formatInterval, formatNames, formatNumber, formatPercent, formatValue,
+} from "./format";
+import { Fact } from "./panel";
+import type { Snapshot } from "./snapshot";
+import { metric, isOpen } from "./read";
+
+/** A running run silent for longer than this is pointed out; evaluations may take minutes. */
+const QUIET_SECONDS = 120;
+
+export function Headline({ view }: { view: RunView }) {
+  const { snapshot } = view;
+  const run = snapshot.run;
+  return (
+    <section class="headline" aria-label="Summary">
+      <div class="run-line">
+        <h1>{view.id}</h1>
+        {run && <span class="model">{run.model}</span>}
+      </div>
+      <Progress view={view} />
+      <Decision snapshot={snapshot} />
+      <Numbers snapshot={snapshot} />
+    </section>
+  );
+}
+
+function Progress({ view }: { view: RunView }) {
+  const { snapshot } = view;
+  const total = snapshot.run?.total_steps ?? 0;
+  return (
+    <div class="progress-line">
+      <span class={`state state-${snapshot.state}`}>{snapshot.state}</span>
+      <span>
+        step <b>{formatNumber(snapshot.step)}</b>
+        {total > 0 && ` of ${formatNumber(total)}`}
+      </span>
+      {total > 0 && (
+        <progress max={total} value={Math.min(snapshot.step, total)} aria-label="Steps done" />
+      )}
+      <Age view={view} />
+    </div>
+  );
+}
+
+/** How old the newest record is, by the server's clock, counting on between events. */
+function Age({ view }: { view: RunView }) {
+  const [received, setReceived] = useState(() => performance.now());
+  const [now, setNow] = useState(received);
+  useEffect(() => {
+    const arrived = performance.now();
+    setReceived(arrived);
+    setNow(arrived);
+  }, [view.now]);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(performance.now()), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const { state, time } = view.snapshot;
+  const age = view.now - toNumber(time) + (now - received) / 1000;
+  if (!Number.isFinite(age) || toNumber(time) <= 0) return null;
+  if (state === "finished" || state === "failed") {
+    return <span class="age">{state} {formatDuration(age)} ago</span>;
+  }
+  const quiet = age > QUIET_SECONDS;
+  return (
+    <span class={quiet ? "age age-quiet" : "age"}>
+      {quiet ? "silent: " : ""}last record {formatDuration(age)} ago
+    </span>
+  );
+}
+
+function Decision({ snapshot }: { snapshot: Snapshot }) {
+  const { decision, advice } = snapshot;
+  const open = snapshot.alerts.filter(isOpen).length;
+  const others = (decision?.tied ?? []).filter((name) => name !== decision?.checkpoint);
+  const lead = sentence(decision);
+  return (
+    <div class="decision">
+      <p class={`verdict verdict-${decision?.action ?? "unknown"}`}>
+        {lead && <strong>{lead} </strong>}
+        {decision ? capital(decision.reason)
+          : "The first verdict comes with the first evaluation on the held-out set."}
+      </p>
+      {decision && (
+        <p class="decision-note">
+          Judged at step {formatNumber(decision.step)}
+          {others.length > 0 && ` · tied with ${formatNames(others)}`}
+          {" · "}
+          <a href="#panel-alerts" onClick={jump}>
+            {open === 0 ? "no open alerts" : open === 1 ? "1 open alert" : `${open} open alerts`}
+          </a>
+        </p>
+      )}
+      {advice.length > 0 && (
+        <ul class="advice">
+          {advice.map((item) => (
+            <li key={item.topic}><b>{item.topic}</b> {item.message}</li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+/** A link of this page; its address must not be taken relative to <base>. */
+function jump(event: MouseEvent): void {
+  event.preventDefault();
+  document.querySelector("#panel-alerts")?.scrollIntoView({ block: "start" });
+  document.querySelector<HTMLElement>("#panel-alerts button")?.focus({ preventScroll: true });
+}
+
+function sentence(decision: Snapshot["decision"]): string {
+  const checkpoint = decision?.checkpoint;
+  switch (decision?.action) {
+    case "stop":
+      return checkpoint ? `Stop. Use ${checkpoint}.` : "Stop.";
+    case "roll-back":
+      return checkpoint ? `Roll back to ${checkpoint}.` : "Roll back.";
+    case "continue":
+      return checkpoint ? `Continue. Best so far: ${checkpoint}.` : "Continue.";
+    case "none":
+      return checkpoint ? `Use ${checkpoint}.` : "";
+    default:
+      return "No verdict yet.";
+  }
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function Numbers({ snapshot }: { snapshot: Snapshot }) {
+  const { fixed_eval: held, throughput } = snapshot;
+  const streaming = metric(snapshot, "loss/streaming");
+  return (
+    <dl class="facts facts-headline">
+      <Fact
+        label="Exact match, held out" value={formatPercent(held.em)}
+        note={held.em === undefined ? "not evaluated yet"
+          : `${formatInterval(held.em_low, held.em_high)} · n ${formatNumber(held.n)}`}
+      />
+      <Fact
+        label="Trend" value={held.em_trend ?? "–"}
+        note={held.em_trend === undefined ? "needs two evaluations"
+          : `since step ${formatNumber(held.em_reference)}`}
+      />
+      <Fact
+        label="Calibration error" value={formatNumber(held.ece)}
+        note={held.ece === undefined ? "not evaluated yet"
+          : held.ece_rise ? "risen by more than 20 %" : `${formatNumber(held.ece_null)} if perfect`}
+      />
+      <Fact
+        label={streaming.title} value={formatValue(snapshot.streaming_ce, streaming.unit)}
+        note="training, smoothed"
+      />
+      <Fact
+        label="Speed" value={formatNumber(throughput["tokens_per_sec"])} note="tokens per second"
+      />
+    </dl>
+  );
+}
