@@ -64,10 +64,12 @@ def model(seed: int = 0, **changes: Any) -> Any:
     return AutoModelForCausalLM.from_config(config(**changes))
 
 
-def lora_model(seed: int = 0, **changes: Any) -> Any:
+def lora_model(seed: int = 0, layers: int = 3, **changes: Any) -> Any:
     """The same with LoRA on every linear layer."""
     settings = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-    return get_peft_model(model(seed), LoraConfig(**{**settings, **changes}))
+    return get_peft_model(
+        model(seed, num_hidden_layers=layers), LoraConfig(**{**settings, **changes})
+    )
 
 
 def rows(n: int) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from heldout.config import SETTINGS, load
 from heldout.derive.history import History
@@ -20,6 +19,7 @@ from heldout.store.journal import read
 from heldout.store.runs import open_run
 from heldout.views.report.data import exit_code, report
 from heldout.views.report.text import verdict_lines
+from heldout.views.terminal.plain import plain
 
 UNREADABLE = 3
 PORT = 8765
@@ -120,7 +120,7 @@ def settings() -> None:
     table = Table("key", "default", "what it does", box=None)
     for setting in SETTINGS:
         shown = "(required)" if setting.default is REQUIRED else str(setting.default)
-        table.add_row(setting.name, escape(shown), escape(setting.help))
+        table.add_row(setting.name, plain(shown), plain(setting.help))
     Console().print(table)
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     try:
         app()
     except HeldoutError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(f"[bold red]error:[/] {plain(str(error))}")
         raise SystemExit(UNREADABLE) from None
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "heldout":
@@ -176,7 +176,7 @@ def _train(settings: dict[str, object]) -> Path:
 def _print_verdict(history: History) -> None:
     for line in verdict_lines(history):
         style = "bold" if line.startswith("->") else ""
-        out.print(escape(line), style=style)
+        out.print(plain(line), style=style)
 
 
 def _quiet() -> None:

@@ -44,8 +44,11 @@ class Monitor(TrainerCallback):
 
     `eval_set` is a JSONL file, or None to watch without one. `every` is in optimizer steps, `margin`
     in exact match (see `heldout.config` for every default). `patterns` maps names to regular
-    expressions. Raises `DataError` at once if the file does not exist. Only the main process of a
-    distributed run records.
+    expressions; `run` and `model` name the run and the model where the default (a time stamp, the
+    model's own name) will not do.
+
+    Raises `DataError` at once if the file does not exist. Only the main process of a distributed
+    run records.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Monitor(TrainerCallback):
         patterns: Patterns | None = None,
         runs: str | Path = default("output.runs"),
         run: str | None = None,
+        model: str | None = None,
         config: Mapping[str, Any] | None = None,
         train_patterns: Mapping[str, int] | None = None,
         listeners: Sequence[Listener] = (),
@@ -73,6 +77,7 @@ class Monitor(TrainerCallback):
         self.patterns = dict(patterns or get_default_patterns())
         self.runs = Path(runs)
         self.run = run
+        self.model = model
         self.config = dict(config or {})
         self.train_patterns = dict(train_patterns or {})
         self.watch: Watch | None = None
@@ -194,7 +199,7 @@ class Monitor(TrainerCallback):
         return Run(
             id=name,
             time=time.time(),
-            model=str(getattr(config, "name_or_path", "") or type(model).__name__),
+            model=self.model or getattr(config, "name_or_path", "") or type(model).__name__,
             step=state.global_step,
             total_steps=state.max_steps,
             eval_set=eval_set,

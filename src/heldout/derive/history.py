@@ -72,6 +72,7 @@ class History:
                 self.items.setdefault(record.step, []).append(record)
             case EvalResult():
                 self.evals.append(record)
+                self.step = max(self.step, record.step)
             case Layers():
                 self.layers = [kept for kept in self.layers if kept.step < record.step]
                 self.layers.append(record)

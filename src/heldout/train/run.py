@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from heldout.adapters.huggingface import Monitor
@@ -61,6 +62,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         run=settings["output.run"],
         config=nested(settings) | {"skipped_training_lines": skipped},
         train_patterns=count_patterns(rows, patterns),
+        model=settings["model.name"],
         listeners=listeners,
     )
     trainer = SFTTrainer(
@@ -71,7 +73,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         peft_config=lora_config(settings),
         callbacks=[monitor],
     )
-    model.config.name_or_path = settings["model.name"]
+    trainer.remove_callback(PrinterCallback)
     resume = any((folder / CHECKPOINTS).glob("checkpoint-*"))
     try:
         trainer.train(resume_from_checkpoint=resume)

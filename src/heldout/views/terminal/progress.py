@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Verdict
+from heldout.views.terminal.plain import plain
 
 STYLES = {"info": "cyan", "warning": "yellow", "error": "red", "critical": "bold red"}
 
@@ -65,11 +65,11 @@ class TrainingProgress:
         elif isinstance(record, Verdict) and record.state in ("open", "escalated"):
             style = STYLES[record.level]
             text = f"{record.level}: {record.message} -> {record.action}"
-            self.console.print(f"step {record.step:>5}  [{style}]{escape(text)}[/]")
+            self.console.print(f"step {record.step:>5}  [{style}]{plain(text)}[/]")
         elif isinstance(record, Note) and record.topic in ("failure", "lost", "resume"):
-            self.console.print(f"step {record.step:>5}  {escape(record.text)}", style="yellow")
+            self.console.print(f"step {record.step:>5}  {plain(record.text)}", style="yellow")
         elif isinstance(record, Checkpoint):
-            self.console.print(f"step {record.step:>5}  saved {escape(record.path)}", style="dim")
+            self.console.print(f"step {record.step:>5}  saved {plain(record.path)}", style="dim")
 
 
 def _numbers(history: History) -> str:

