@@ -160,6 +160,14 @@ def test_batches_hold_every_example_once_longest_first_within_both_budgets() -> 
         assert len(batch) == 1 or rows * 2**18 <= module.LOGIT_BUDGET
 
 
+def test_little_of_the_work_is_padding_when_lengths_differ() -> None:
+    draw = random.Random(0)
+    lengths = [draw.choice([20, 30, 50, 80, 200, 400]) for _ in range(300)]
+    examples = [example([1] * (n - 5), [1] * 5) for n in lengths]
+    padded = sum(len(b) * lengths[b[0]] for b in batches(examples, vocabulary=400))
+    assert padded < 1.15 * sum(lengths)
+
+
 def test_any_end_token_ends_a_response_but_counts_nowhere_else() -> None:
     model = tiny.model().eval()
     prompt = random_examples(1, 400)[0].prompt_ids

@@ -31,6 +31,10 @@ TOKEN_BUDGET = 4096
 """Padded tokens in one forward pass."""
 LOGIT_BUDGET = 2**25
 """Logits of one forward pass, rows x vocabulary: 128 MiB in float32."""
+SIMILAR = 0.8
+WORTHWHILE = 512
+"""A batch of so many tokens takes no example shorter than this share of its longest one: on a set of
+mixed lengths padding would otherwise be more than half of the work."""
 CHUNK = 256
 """Rows whose statistics are computed at once."""
 
@@ -85,10 +89,9 @@ def score(model: nn.Module, examples: Sequence[Example], eos_ids: Sequence[int] 
 
 
 def batches(examples: Sequence[Example], vocabulary: int) -> Iterator[list[int]]:
-    """Yield index lists, longest examples first, within the token and the logit budget.
+    """Yield index lists, longest examples first, of similar lengths, within both budgets.
 
-    Similar lengths meet in a batch, so little is padding; the largest batch comes first, so a
-    machine with too little memory says so at once.
+    The largest batch comes first, so a machine with too little memory says so at once.
     """
     lengths = [len(e.prompt_ids) + len(e.response_ids) for e in examples]
     batch: list[int] = []
@@ -97,7 +100,8 @@ def batches(examples: Sequence[Example], vocabulary: int) -> Iterator[list[int]]
         longest = lengths[batch[0]] if batch else lengths[i]
         more_rows = rows + len(examples[i].response_ids)
         full = longest * (len(batch) + 1) > TOKEN_BUDGET or more_rows * vocabulary > LOGIT_BUDGET
-        if batch and full:
+        shorter = lengths[i] < SIMILAR * longest and longest * len(batch) >= WORTHWHILE
+        if batch and (full or shorter):
             yield batch
             batch, more_rows = [], len(examples[i].response_ids)
         batch.append(i)
