@@ -71,7 +71,6 @@ class Watch:
         self._tried = -1
         self._listeners = list(listeners)
         self._signals: dict[str, Signal] = {}
-        self._logs: dict[str, float] = {}
         self._clock = time.perf_counter()
         self._warned = False
         self._ended = False
@@ -105,11 +104,7 @@ class Watch:
 
     def step(self, step: int, model: nn.Module, last: bool = False) -> None:
         """An optimizer step ended: record it, and evaluate where the plan says so."""
-        moment = Moment(
-            step=step,
-            seconds=time.perf_counter() - self._clock,
-            model=model,
-        )
+        moment = Moment(step=step, seconds=time.perf_counter() - self._clock, model=model)
         values = self._measure(moment)
         if values:
             self._write([Sample(step=step, time=time.time(), values=values)])

@@ -6,8 +6,8 @@ Legend: B sequences, T positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,25 +43,21 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """The end of one optimizer step.
-
-    `seconds` is the time since the last step ended, without evaluation and saving. `logs` is what
-    the Trainer logged since, by its own names.
-    """
+    """The end of one optimizer step; `seconds` since the last one, without evaluation and saving."""
 
     step: int
     seconds: float
     model: nn.Module
-    logs: Mapping[str, float] = field(default_factory=dict)
 
 
-class Signal(Protocol):
-    """One quantity followed through training. Methods come in this order at each step.
+class Signal:
+    """One quantity followed through training; this parent measures nothing.
 
-    Adding one is one new file in `heldout.signals.each` with a constant `SIGNAL` that makes it.
+    Adding one is one new file in `heldout.signals.each` with a constant `SIGNAL`, the class. Override
+    what is needed; the methods come in this order at each step.
     """
 
-    metrics: Sequence[Metric]
+    metrics: Sequence[Metric] = ()
 
     def begin(self, model: nn.Module) -> None:
         """Training starts; look at the model."""
@@ -74,53 +70,23 @@ class Signal(Protocol):
 
         The watch brings the tensors of all signals to the host in one transfer.
         """
+        return ()
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
         """What to record at this step; `numbers` are the collected tensors' values."""
-
-    def log(self, logs: Mapping[str, float]) -> Values:
-        """The Trainer logged: what to record of it."""
+        return {}
 
     def records(self, moment: Moment) -> Sequence[Record]:
         """Facts that are no scalars."""
+        return ()
+
+    def log(self, logs: Mapping[str, float]) -> Values:
+        """The Trainer logged: what to record of it."""
+        return {}
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs to continue the same curve."""
+        return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """Continue from a saved `state`."""
-
-
-class Quiet:
-    """A signal that measures nothing; the parent whose methods the others override."""
-
-    metrics: Sequence[Metric] = ()
-
-    def begin(self, model: nn.Module) -> None:
-        """Nothing to look at."""
-
-    def forward(self, batch: Batch) -> None:
-        """Nothing to keep."""
-
-    def collect(self) -> Sequence[Tensor]:
-        """Nothing to hand over."""
-        return ()
-
-    def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
-        """Nothing to record."""
-        return {}
-
-    def log(self, logs: Mapping[str, float]) -> Values:
-        """Nothing to record."""
-        return {}
-
-    def records(self, moment: Moment) -> Sequence[Record]:
-        """Nothing to tell."""
-        return ()
-
-    def state(self) -> dict[str, float]:
-        """Nothing to resume."""
-        return {}
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Nothing to resume."""

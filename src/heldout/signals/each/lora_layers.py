@@ -9,14 +9,14 @@ from torch import nn
 
 from heldout.records import Layers, Record
 from heldout.signals.lora import LoraStart, capture_lora_initial_state, read_layers, unreadable
-from heldout.signals.moment import Moment, Quiet
+from heldout.signals.moment import Moment, Signal
 
 EVERY = 10
 """Steps between readings: most of the movement of a run falls in its first hundred steps."""
 NO_LORA = "this model has no LoRA adapters"
 
 
-class LoraLayers(Quiet):
+class LoraLayers(Signal):
     """A `Layers` record every `EVERY` steps and at the first; once with a note where there is no LoRA.
 
     A reading costs about 0.1 s for 252 modules of rank 16 on a CPU.

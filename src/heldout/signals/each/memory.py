@@ -8,14 +8,14 @@ import psutil
 import torch
 
 from heldout.records import Metric
-from heldout.signals.moment import Moment, Quiet, Values
+from heldout.signals.moment import Moment, Signal, Values
 
 
 def _metric(name: str, title: str, text: str, source: str) -> Metric:
     return Metric(name=name, title=title, unit="bytes", direction="lower", help=text, source=source)
 
 
-class Memory(Quiet):
+class Memory(Signal):
     """Resident memory of the process; peak allocated memory of the current CUDA device."""
 
     metrics = (

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from heldout.records import Metric
-from heldout.signals.moment import Batch, Moment, Quiet, Values
+from heldout.signals.moment import Batch, Moment, Signal, Values
 
 WINDOW = 300
 ALPHA = 2 / (WINDOW + 1)
 
 
-class StreamingCE(Quiet):
+class StreamingCE(Signal):
     """Cross-entropy per label token of each optimizer step, and its EMA weighted by tokens.
 
     The step's loss is the sum over all label tokens of its micro-batches divided by their number,

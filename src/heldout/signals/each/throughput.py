@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heldout.records import Direction, Metric
-from heldout.signals.moment import Batch, Moment, Quiet, Values
+from heldout.signals.moment import Batch, Moment, Signal, Values
 
 WINDOW = 20
 
@@ -26,7 +26,7 @@ def _metric(name: str, title: str, unit: str, text: str) -> Metric:
     )
 
 
-class Throughput(Quiet):
+class Throughput(Signal):
     """Tokens that are no padding, and the time of the steps that processed them.
 
     Time runs from the end of one step to the end of the next, data loading included, evaluation

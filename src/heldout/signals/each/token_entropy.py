@@ -9,13 +9,13 @@ from torch import Tensor
 
 from heldout.records import Metric
 from heldout.signals.entropy import row_entropies
-from heldout.signals.moment import IGNORED, Batch, Moment, Quiet, Values
+from heldout.signals.moment import IGNORED, Batch, Moment, Signal, Values
 
 MAX_ROWS = 256
 """Label positions per micro-batch whose entropy is computed from logits, evenly spread."""
 
 
-class TokenEntropy(Quiet):
+class TokenEntropy(Signal):
     """Mean entropy of the next-token distribution at label positions.
 
     TRL's fused head already gives it for every position; from plain logits at most `MAX_ROWS` rows

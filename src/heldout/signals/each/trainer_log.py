@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from heldout.records import Metric
-from heldout.signals.moment import Quiet, Values
+from heldout.signals.moment import Signal, Values
 
 NAMES = {
     "loss": "loss/logged",
@@ -27,7 +27,7 @@ def _metric(name: str, title: str, unit: str, text: str) -> Metric:
     )
 
 
-class TrainerLog(Quiet):
+class TrainerLog(Signal):
     """The Trainer's own numbers to the last digit, so that curves agree with other trackers."""
 
     metrics = (
