@@ -44,7 +44,7 @@ OURS = {
     "verdicts": {"records", "derive", "stats", "folder"},
     "signals": {"records"},
     "evals": {"records", "errors", "stats"},
-    "views": {"records", "errors", "folder", "store", "derive", "verdicts"},
+    "views": {"records", "errors", "folder", "store", "derive"},
     "watch": {"records", "errors", "folder", "store", "derive", "verdicts", "signals", "evals"},
 }
 """Which parts of heldout a part may import besides itself. Parts not listed may import any."""
@@ -58,7 +58,7 @@ THEIRS = {
     "store": {"msgspec"},
     "derive": {"msgspec", "numpy"},
     "verdicts": {"msgspec", "numpy"},
-    "signals": {"numpy", "psutil", "torch"},
+    "signals": {"msgspec", "psutil", "torch"},
     "evals": {"msgspec", "numpy", "torch"},
     "views": LIGHT,
     "watch": {"torch"},

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from heldout.derive.patterns import PatternTracker, get_default_patterns
+from heldout.derive.smart_alerts import generate_smart_alerts
 from heldout.errors import HeldoutError
-from heldout.verdicts.smart_alerts import generate_smart_alerts
 from heldout.views.status import StatusWriter
 
 if TYPE_CHECKING:

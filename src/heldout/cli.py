@@ -100,9 +100,7 @@ def report_(
         records, _ = read(open_run(run))
     except OSError as error:
         raise HeldoutError(f"{run}: cannot be read: {error.strerror or error}") from error
-    history = History()
-    for record in records:
-        history.add(record)
+    history = History.of(records)
     if json:
         sys.stdout.write(encode(report(history)).decode() + "\n")
     else:
@@ -165,11 +163,8 @@ def _train(settings: dict[str, object]) -> Path:
 
     with TrainingProgress(out) as progress:
         folder = run_training(settings, [progress])
-    history = History()
-    for record in read(open_run(folder))[0]:
-        history.add(record)
     out.print()
-    _print_verdict(history)
+    _print_verdict(History.of(read(open_run(folder))[0]))
     return folder
 
 

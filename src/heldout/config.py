@@ -19,6 +19,7 @@ import yaml
 from heldout.errors import ConfigError
 
 REQUIRED = object()
+PREFIX = "HELDOUT_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     given = [(str(path), name, value) for name, value in _flatten(tree)]
     given += [(f"${key}", name, value) for key, name, value in _environment(os.environ)]
     given += [("--set", *_override(text)) for text in overrides]
-    settings, mistakes = {s.name: s.default for s in SETTINGS}, []
+    known = {_variable(setting.name) for setting in SETTINGS}
+    strays = [key for key in os.environ if key.startswith(PREFIX) and key not in known]
+    settings: dict[str, Any] = {s.name: s.default for s in SETTINGS}
+    mistakes = [f"${key}: unknown variable.{nearest(key, sorted(known))}" for key in strays]
     for source, name, value in given:
         problem = _problem(name, value)
         if problem:
@@ -143,10 +147,14 @@ def _flatten(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
 def _environment(environ: Mapping[str, str]) -> list[tuple[str, str, Any]]:
     found = []
     for setting in SETTINGS:
-        key = "HELDOUT_" + setting.name.upper().replace(".", "_")
+        key = _variable(setting.name)
         if key in environ:
             found.append((key, setting.name, _yaml(f"${key}", environ[key])))
     return found
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper().replace(".", "_")
 
 
 def _override(text: str) -> tuple[str, Any]:

@@ -38,6 +38,8 @@ class EvalSet(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     skipped: list[str] = []
     """One sentence a line that could not be used, as `file:line: what is wrong`."""
+    remarks: list[str] = []
+    """What holds for the whole set and a reader of its scores should know."""
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -118,9 +120,15 @@ class EvalResult(Record, frozen=True, kw_only=True):
     em_high: float
     """Wilson 95 % interval of `em`."""
     ce: float
+    ce_low: float
+    ce_high: float
+    """95 % interval of `ce`, with examples and not tokens as independent."""
     entropy: float
     token_accuracy: float
     ece: float
+    ece_low: float
+    ece_high: float
+    """95 % interval of `ece`, by resampling examples."""
     ece_null: float
     """What `ece` would be expected to show at these confidences if calibration were perfect."""
     tokens: int
@@ -156,11 +164,12 @@ class Layers(Record, frozen=True, kw_only=True):
 
 
 class Checkpoint(Record, frozen=True, kw_only=True):
-    """The Trainer saved a checkpoint."""
+    """The Trainer saved a checkpoint or, where `gone`, removed it again."""
 
     step: int
     time: float
     path: str
+    gone: bool = False
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -231,10 +240,8 @@ def decode(line: bytes | str) -> AnyRecord:
 
 
 def _scalar(value: Any) -> Any:
-    """A numpy or torch scalar as Python's own number."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    """A numpy or torch scalar as Python's own number, anything else as its text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _readable(value: Any) -> Any:
@@ -246,11 +253,16 @@ def _readable(value: Any) -> Any:
     return [_readable(item) for item in value] if isinstance(value, list) else value
 
 
+def spelled(value: float) -> float | str:
+    """A number as JSON holds it: itself, or one of the three strings where it is not finite."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
 def _strict(value: Any) -> Any:
     if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        return spelled(value)
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, list):

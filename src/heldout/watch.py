@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import heldout.signals.each
@@ -25,7 +25,7 @@ from heldout.evals.evaluate import end_tokens, evaluate
 from heldout.evals.fixed_set import Example, FixedSet
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
-from heldout.signals.moment import Batch, Moment, Signal
+from heldout.signals.moment import Batch, Moment, Signal, to_host
 from heldout.store.journal import FILE_NAME, Journal, read
 from heldout.verdicts.judge import Judge
 
@@ -47,6 +47,8 @@ class Plan:
     every: int
     at_start: bool = True
     patterns: Patterns = field(default_factory=get_default_patterns)
+    without: Collection[str] = ()
+    """Signals to leave out, by file name."""
 
     def cell(self, example: Example) -> tuple[str, str]:
         """The (pattern, length bin) of an example; a label in the data wins over the prompt."""
@@ -73,6 +75,7 @@ class Watch:
         self._signals: dict[str, Signal] = {}
         self._clock = time.perf_counter()
         self._warned = False
+        self._owed: list[AnyRecord] = []
         self._ended = False
 
     @property
@@ -88,7 +91,9 @@ class Watch:
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
         self._write([run, *(EVAL_METRICS if self.plan.fixed else ())])
         for make in load(heldout.signals.each, "SIGNAL"):
-            self._guard(make.__module__.rsplit(".", 1)[-1], self._add_signal, make, model)
+            name = make.__module__.rsplit(".", 1)[-1]
+            if name not in self.plan.without:
+                self._guard(name, self._add_signal, name, make, model)
         self._write([metric for signal in self._signals.values() for metric in signal.metrics])
         if run.step:
             self._restore(state)
@@ -102,10 +107,22 @@ class Watch:
         for name, signal in list(self._signals.items()):
             self._guard(name, signal.forward, batch)
 
-    def step(self, step: int, model: nn.Module, last: bool = False) -> None:
+    def step(
+        self,
+        step: int,
+        model: nn.Module,
+        learning_rate: float | None = None,
+        last: bool = False,
+    ) -> None:
         """An optimizer step ended: record it, and evaluate where the plan says so."""
-        moment = Moment(step=step, seconds=time.perf_counter() - self._clock, model=model)
-        values = self._measure(moment)
+        numbers = self._collect()  # waits for the device, so the step's time is whole after it
+        seconds = time.perf_counter() - self._clock
+        moment = Moment(
+            step=step, seconds=seconds, model=model, learning_rate=learning_rate, last=last
+        )
+        values: dict[str, float] = {}
+        for name, signal in list(self._signals.items()):
+            values.update(self._guard(name, signal.step, moment, numbers[name]) or {})
         if values:
             self._write([Sample(step=step, time=time.time(), values=values)])
         for name, signal in list(self._signals.items()):
@@ -130,6 +147,10 @@ class Watch:
         """A checkpoint of `step` was saved as the folder called `path`."""
         self._write([Checkpoint(step=step, time=time.time(), path=path)], durable=True)
         self.mark()
+
+    def removed(self, step: int, path: str) -> None:
+        """The checkpoint of `step` is no longer on disk, so nobody can be told to keep it."""
+        self._write([Checkpoint(step=step, time=time.time(), path=path, gone=True)])
 
     def evaluate(self, model: nn.Module, step: int) -> EvalResult | None:
         """Score the fixed set now, unless this step already was; None when there is nothing to."""
@@ -171,21 +192,19 @@ class Watch:
             if name in signals:
                 self._guard(name, signal.restore, signals[name])
 
-    def _add_signal(self, make: Callable[[], Signal], model: nn.Module) -> None:
+    def _add_signal(self, name: str, make: Callable[[], Signal], model: nn.Module) -> None:
         signal = make()
         signal.begin(model)
-        self._signals[make.__module__.rsplit(".", 1)[-1]] = signal
+        self._signals[name] = signal
 
-    def _measure(self, moment: Moment) -> dict[str, float]:
+    def _collect(self) -> dict[str, list[float]]:
+        """What each signal kept on the device, as numbers, brought to the host in one transfer."""
         kept: dict[str, Sequence[Tensor]] = {}
         for name, signal in list(self._signals.items()):
             kept[name] = self._guard(name, signal.collect) or ()
-        numbers = iter(to_host([tensor for tensors in kept.values() for tensor in tensors]))
-        values: dict[str, float] = {}
-        for name, signal in list(self._signals.items()):
-            mine = [next(numbers) for _ in kept[name]]
-            values.update(self._guard(name, signal.step, moment, mine) or {})
-        return values
+        tensors = [tensor for each in kept.values() for tensor in each]
+        numbers = iter(self._guard("transfer", to_host, tensors) or [math.nan] * len(tensors))
+        return {name: [next(numbers) for _ in each] for name, each in kept.items()}
 
     def _evaluate(self, model: nn.Module, step: int) -> EvalResult:
         plan = self.plan
@@ -204,8 +223,9 @@ class Watch:
         judged: list[AnyRecord] = []
         for fact in written:
             judged += self._guard("judge", self.judge.feed, fact) or []
-        if judged:
-            self.journal.append(judged)
+        self._owed += judged
+        if self._owed and self.journal.append(self._owed):
+            self._owed = []
         for listener in self._listeners if written else ():
             self._guard("listener", listener, [*written, *judged], self.history)
 
@@ -221,15 +241,3 @@ class Watch:
             if part not in WRITING:
                 self.note(self.history.step, "failure", text)
             return None
-
-
-def to_host(tensors: Sequence[Tensor]) -> list[float]:
-    """Bring 0-dimensional tensors to the host as floats, waiting once for each device."""
-    numbers: dict[int, float] = {}
-    by_device: dict[torch.device, list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        by_device.setdefault(tensor.device, []).append(i)
-    for places in by_device.values():
-        stacked = torch.stack([tensors[i].double() for i in places])
-        numbers.update(zip(places, stacked.tolist(), strict=True))
-    return [numbers[i] for i in range(len(tensors))]

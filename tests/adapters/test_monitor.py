@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from watched import collate, encoded
 import heldout
 import heldout.signals.each
 from heldout.derive.history import History
-from heldout.errors import DataError
+from heldout.errors import ConfigError, DataError
 from heldout.evals.score import score
 from heldout.folder import load
 from heldout.records import Checkpoint, Decision, EvalResult, Layers, Note, Sample, Verdict
+from heldout.signals.moment import to_host
 from heldout.store.journal import Journal, read
 from heldout.verdicts.judge import judge
 from heldout.views.snapshot import snapshot
@@ -30,7 +32,10 @@ from heldout.views.snapshot import snapshot
 STEPS = 6
 
 
-def trainer(tmp_path: Path, tokenizer: Any, model: Any, *callbacks: Any, **more: Any) -> Trainer:
+def trainer(
+    tmp_path: Path, tokenizer: Any, model: Any, *callbacks: Any, data: Any = None, **more: Any
+) -> Trainer:
+    """A plain Trainer as someone else would write it; `data` tokenises when `tokenizer` is None."""
     settings = {
         "output_dir": str(tmp_path / "out"),
         "max_steps": STEPS,
@@ -46,7 +51,8 @@ def trainer(tmp_path: Path, tokenizer: Any, model: Any, *callbacks: Any, **more:
     return Trainer(
         model=model,
         args=TrainingArguments(**{**settings, **more}),
-        train_dataset=encoded(tokenizer),
+        train_dataset=encoded(data or tokenizer),
+        eval_dataset=encoded(data or tokenizer, 4),
         data_collator=collate,
         processing_class=tokenizer,
         callbacks=list(callbacks),
@@ -161,19 +167,31 @@ class Trajectory(TrainerCallback):
         self.rows.append({k: logs[k] for k in ("loss", "grad_norm") if k in logs})
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"bf16": True},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
+        {"activation_checkpointing": True},
+        {"eval_strategy": "steps", "eval_steps": 2},
+    ],
+    ids=lambda more: next(iter(more), "plain"),
+)
 def test_training_is_bit_equal_with_and_without_the_monitor(
-    tmp_path: Path, tokenizer: Any, eval_set: Path
+    tmp_path: Path, tokenizer: Any, eval_set: Path, more: dict[str, Any]
 ) -> None:
     trajectories, weights = [], []
     for watched in (False, True):
         seen, model = Trajectory(), tiny.lora_model(lora_dropout=0.2)
         callbacks = [seen, watch(tmp_path, eval_set, every=1)] if watched else [seen]
-        run = trainer(tmp_path / str(watched), tokenizer, model, *callbacks)
+        run = trainer(tmp_path / str(watched), tokenizer, model, *callbacks, **more)
         run.train()
         trajectories.append(seen.rows)
         weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert trajectories[0] == trajectories[1]
     assert torch.equal(weights[0], weights[1])
+    assert len(history(tmp_path).evals) == STEPS + 1
 
 
 def test_the_step_loss_equals_a_direct_sum_over_all_label_tokens_under_accumulation(
@@ -259,6 +277,130 @@ def test_a_model_without_lora_says_so_and_trains_on(
     readings = [r for r in journal(tmp_path) if isinstance(r, Layers)]
     assert [(r.layers, r.note) for r in readings] == [([], "this model has no LoRA adapters")]
     assert len(history(tmp_path).evals) == 4
+
+
+def test_a_run_that_keeps_few_checkpoints_recommends_one_that_exists(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    model, monitor = tiny.lora_model(), watch(tmp_path, eval_set)
+    trainer(tmp_path, tokenizer, model, monitor, save_total_limit=1).train()
+    assert [p.name for p in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-6"]
+    best = snapshot(history(tmp_path))["fixed_eval"]
+    assert (best["best_ckpt"], best["tied"]) == ("checkpoint-6", ["checkpoint-6"])
+
+
+def test_a_run_started_again_in_one_process_counts_every_token_once(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    class Interrupt(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            raise RuntimeError("interrupted")
+
+    interrupt, monitor = Interrupt(), watch(tmp_path, None)
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), monitor, interrupt)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        run.train()
+    run.remove_callback(interrupt)
+    run.train()
+    tokens = history(tmp_path).columns.get("throughput/tokens_per_step").values
+    assert len(tokens) == STEPS
+    expected = sum(len(row["input_ids"]) for row in encoded(tokenizer))
+    assert tokens.sum() == expected
+    assert "training was started again" in notes(tmp_path, "failed")
+
+
+def test_step_times_include_the_wait_for_the_device(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(tensors: Any) -> list[float]:
+        time.sleep(0.05)
+        return to_host(tensors)
+
+    monkeypatch.setattr("heldout.watch.to_host", slow)
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None)).train()
+    assert (history(tmp_path).columns.get("time/step").values >= 0.05).all()
+
+
+def test_weights_that_the_trainer_put_in_place_at_the_end_are_not_scored_as_the_last_steps(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    run = trainer(
+        tmp_path,
+        tokenizer,
+        tiny.lora_model(),
+        watch(tmp_path, eval_set, every=100),
+        load_best_model_at_end=True,
+        eval_strategy="steps",
+        eval_steps=2,
+        metric_for_best_model="eval_loss",
+    )
+    run.train()
+    assert [result.step for result in history(tmp_path).evals] == [0, 6]
+    with_last = json.loads((tmp_path / "runs" / "r" / "status.json").read_text())
+    assert with_last["fixed_eval"]["step"] == 6
+
+
+def test_a_trainer_without_a_tokenizer_is_watched_and_told_how_to_give_one(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    run = trainer(tmp_path, None, tiny.lora_model(), watch(tmp_path, eval_set), data=tokenizer)
+    run.train()
+    assert len(history(tmp_path).columns.get("loss/step")) == STEPS
+    assert "heldout.Monitor(..., tokenizer=tokenizer)" in notes(tmp_path, "failure")[0]
+    given = watch(tmp_path / "given", eval_set, tokenizer=tokenizer)
+    trainer(tmp_path / "given", None, tiny.lora_model(), given, data=tokenizer).train()
+    assert len(history(tmp_path / "given").evals) == 4
+
+
+def test_a_failure_of_the_monitor_itself_ends_the_watch_and_not_the_training(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("heldout.watch.Watch.step", fail)
+    monitor = watch(tmp_path, None)
+    run = trainer(tmp_path, tokenizer, tiny.lora_model(), monitor)
+    run.train()
+    assert run.state.global_step == STEPS
+    assert monitor.watch is None
+
+
+def test_evaluating_every_zero_steps_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        heldout.Monitor(None, every=0)
+
+
+def test_the_learning_rate_of_every_step_is_the_trainers(tmp_path: Path, tokenizer: Any) -> None:
+    class Rates(TrainerCallback):
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if "learning_rate" in kwargs["logs"]:
+                self.seen.append(kwargs["logs"]["learning_rate"])
+
+    rates = Rates()
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None), rates).train()
+    assert history(tmp_path).columns.get("learning_rate").values.tolist() == rates.seen
+    assert len(set(rates.seen)) == STEPS
+
+
+def test_a_loss_computed_outside_the_model_is_said_not_to_be_checked(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    model, monitor = tiny.lora_model(), watch(tmp_path, None)
+    trainer(tmp_path, tokenizer, model, monitor, label_smoothing_factor=0.1).train()
+    found = snapshot(history(tmp_path))
+    reasons = {each["rule"]: each["reason"] for each in found["not_checked"]}
+    assert "outside the model" in reasons["loss-not-finite"]
+
+
+def test_two_runs_named_by_the_clock_never_share_a_folder(tmp_path: Path, tokenizer: Any) -> None:
+    for i in range(3):
+        monitor = heldout.Monitor(None, runs=tmp_path / "runs")
+        trainer(tmp_path / str(i), tokenizer, tiny.lora_model(), monitor, max_steps=1).train()
+    assert len(list((tmp_path / "runs").iterdir())) == 3
 
 
 def test_without_an_eval_set_the_rest_is_watched(tmp_path: Path, tokenizer: Any) -> None:
@@ -380,8 +522,11 @@ def test_a_resumed_run_continues_its_journal_and_its_curves(
     again = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set, run=None))
     again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
     resumed, straight = history(tmp_path), history(tmp_path / "w")
+    assert len(resumed.layers) == len(straight.layers) > 1
     assert resumed.columns.get("loss/step").steps.tolist() == [1, 2, 3, 4, 5, 6]
     assert [e.step for e in resumed.evals] == [0, 2, 4, 6]
+    ours, whole_run = resumed.layers[-1].layers, straight.layers[-1].layers
+    assert [x.delta_norm for x in ours] == pytest.approx([x.delta_norm for x in whole_run])
     for name in ("loss/step", "loss/streaming", "throughput/total_tokens"):
         expected = straight.columns.get(name).values.tolist()
         assert resumed.columns.get(name).values.tolist() == pytest.approx(expected, rel=1e-6)

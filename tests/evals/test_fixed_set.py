@@ -83,8 +83,54 @@ def test_without_a_template_pairs_are_plain_text_and_chats_are_refused(tmp_path:
     assert plain.decode(example.prompt_ids) == GOOD["prompt"]
     turns = [("system", "Be brief."), ("user", "Why?"), ("assistant", "So.")]
     chat = {"messages": [{"role": role, "content": content} for role, content in turns]}
-    with pytest.raises(ModelError, match="no chat template"):
+    with pytest.raises(
+        EmptySet, match=r"b\.jsonl:1: it is a conversation, and .* no chat template"
+    ):
         load(tiny.write_jsonl(tmp_path / "b.jsonl", [chat]), plain)
+    found = load(tiny.write_jsonl(tmp_path / "c.jsonl", [chat, GOOD]), plain)
+    assert (found.about.n, len(found.about.skipped)) == (1, 1)
+
+
+def test_a_response_ends_with_the_templates_turn_end_also_where_eos_is_another(
+    tmp_path: Path,
+) -> None:
+    other = tiny.tokenizer()
+    other.add_special_tokens({"eos_token": "<eos>"})
+    other.chat_template = tiny.TEMPLATE.replace("<|im_end|>", "<|im_start|>") + "<eos>"
+    example = load(tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD]), other).examples[0]
+    assert other.decode(example.response_ids) == "Lima<|im_start|>"
+
+
+def test_a_row_the_template_refuses_is_named_and_the_others_count(tmp_path: Path) -> None:
+    strict = tiny.tokenizer()
+    strict.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + tiny.TEMPLATE
+    )
+    turns = [("system", "Be brief."), ("user", "Why?"), ("assistant", "So.")]
+    chat = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    found = load(tiny.write_jsonl(tmp_path / "a.jsonl", [chat, GOOD]), strict)
+    assert found.about.n == 1
+    assert "a.jsonl:1: the chat template refuses it: no system role" in found.about.skipped[0]
+
+
+def test_a_generation_prompt_that_training_data_lacks_is_remarked(tmp_path: Path) -> None:
+    thinking = tiny.tokenizer()
+    thinking.chat_template = tiny.TEMPLATE.replace("assistant\n", "assistant\n<think>\n")
+    about = load(tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD]), thinking).about
+    assert "1 of 1 prompts open the answer otherwise" in about.remarks[0]
+    assert load(tmp_path / "a.jsonl", tiny.tokenizer()).about.remarks == []
+
+
+def test_without_a_tokenizer_the_error_says_how_to_give_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="tokenizer=tokenizer"):
+        load(tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD]), None)
+
+
+def test_an_empty_prompt_is_named(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}]}
+    found = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row, GOOD]), tiny.tokenizer(template=None))
+    assert "a.jsonl:1: the prompt is empty" in found.about.skipped[0]
 
 
 def test_an_empty_set_says_why_each_line_failed(tmp_path: Path, tokenizer: Any) -> None:

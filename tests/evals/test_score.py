@@ -168,15 +168,17 @@ def test_little_of_the_work_is_padding_when_lengths_differ() -> None:
     assert padded < 1.15 * sum(lengths)
 
 
-def test_any_end_token_ends_a_response_but_counts_nowhere_else() -> None:
+def test_any_end_token_may_end_a_response_that_ends_with_one_but_counts_nowhere_else() -> None:
     model = tiny.model().eval()
     prompt = random_examples(1, 400)[0].prompt_ids
     answer = generate(model, prompt, 3)
-    other = example(list(prompt), [*answer[:-1], (answer[-1] + 1) % 400])
-    assert not score(model, [other]).correct[0]
-    assert score(model, [other], [answer[-1]]).correct[0]
+    other = (answer[-1] + 1) % 400
+    ended = example(list(prompt), [*answer[:-1], other])
+    assert not score(model, [ended]).correct[0]
+    assert score(model, [ended], [answer[-1], other]).correct[0]
+    assert not score(model, [ended], [answer[-1]]).correct[0], "the golden answer goes on"
     first = example(list(prompt), [(answer[0] + 1) % 400, *answer[1:]])
-    assert not score(model, [first], [answer[0]]).correct[0]
+    assert not score(model, [first], [answer[0], (answer[0] + 1) % 400]).correct[0]
 
 
 def test_poisoned_weights_make_every_example_wrong_and_not_finite() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.errors import JournalBusy, JournalError
-from heldout.records import Note, Sample, encode
+from heldout.records import Note, Run, Sample, encode
 from heldout.store.journal import Journal, read
 
 
@@ -242,10 +242,12 @@ def test_a_closed_journal_writes_into_no_other_file(path: Path, tmp_path: Path) 
     assert other.read_bytes() == b"mine"
 
 
-def test_a_value_that_is_no_json_is_counted_and_not_raised(path: Path) -> None:
+def test_a_value_that_is_no_json_is_recorded_as_its_text(path: Path) -> None:
     with opened(path) as journal:
-        assert not journal.append([run(config={"optimizer": object()})])
-        assert journal.lost == 1
+        assert journal.append([run(config={"folder": Path("somewhere")})])
+    (fact,) = read(path)[0]
+    assert isinstance(fact, Run)
+    assert fact.config == {"folder": "somewhere"}
 
 
 def test_a_name_that_is_not_unicode_is_recorded(path: Path) -> None:

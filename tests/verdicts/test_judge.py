@@ -86,6 +86,7 @@ def test_a_replay_of_the_journal_says_what_was_said_live(facts: list[AnyRecord])
 @given(runs())
 def test_the_verdicts_of_any_run_make_sense(facts: list[AnyRecord]) -> None:
     state: dict[tuple[str, str], str] = {}
+    reasons: dict[tuple[str, str], str] = {}
     saved: set[str] = set()
     for fact, answer in zip(facts, live(facts), strict=True):
         if isinstance(fact, Checkpoint):
@@ -101,9 +102,11 @@ def test_the_verdicts_of_any_run_make_sense(facts: list[AnyRecord]) -> None:
             assert verdict.state != "error", verdict.message
             if verdict.state == "resolved":
                 assert state[key] in ("open", "escalated")
-            elif verdict.state in ("open", "no-data"):
-                assert state.get(key) != verdict.state
-            state[key] = verdict.state
+            elif verdict.state == "open":
+                assert state.get(key) != "open"
+            elif verdict.state == "no-data":
+                assert reasons.get(key) != verdict.message or state.get(key) != "no-data"
+            state[key], reasons[key] = verdict.state, verdict.message
         for decision in decisions:
             assert set(decision.tied) <= saved
             assert decision.checkpoint in (decision.tied or [None])

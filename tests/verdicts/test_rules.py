@@ -132,7 +132,7 @@ def test_regression_is_a_paired_fall(correct: tuple[int, ...], state: str) -> No
 def test_regression_names_what_to_keep_and_the_numbers() -> None:
     facts = evaluations(180, 200, 160)
     alert = finding(regression.RULE, [*facts, checkpoint(10)])
-    assert alert.message == "EM fell by 5.0% since step 0, to 40.0% of 400"
+    assert alert.message == "EM fell by 5.0% since step 0, to 40.0% [35.3%, 44.9%] of 400"
     assert alert.action == "Keep checkpoint-10."
     assert alert.evidence["em_change_high"] < 0
     assert "none is saved" in finding(regression.RULE, facts).action
@@ -169,7 +169,10 @@ def test_calibration_drift_says_which_way(confidence: float, leaning: str) -> No
     bins = [Bin(n=10, confidence=confidence, accuracy=0.5)]
     facts = [*evaluation(0, score(50)), *evaluation(10, score(50), ece=0.4, bins=bins)]
     alert = finding(calibration_drift.RULE, facts)
-    assert alert.message == f"Calibration drift: ECE 0.400, was 0.050; the model grows {leaning}"
+    assert alert.message == (
+        "Calibration drift: ECE 0.400 [0.040, 0.060] over 1,000 tokens, "
+        f"was 0.050; the model grows {leaning}"
+    )
     assert (alert.evidence["best_step"], alert.evidence["null"]) == (0, 0.01)
 
 
@@ -210,7 +213,7 @@ def test_plateau_is_flat_where_the_learning_rate_promises_no_more(
 def test_plateau_says_since_when_and_which_checkpoint() -> None:
     facts = [run(), *evaluations(*FLAT), checkpoint(10), checkpoint(20)]
     alert = finding(plateau.RULE, facts)
-    assert alert.message == "EM plateau since step 0: 45.0% of 400"
+    assert alert.message == "EM plateau since step 0: 45.0% [40.2%, 49.9%] of 400"
     assert alert.action == "Consider stopping. Best checkpoint: checkpoint-10"
     assert alert.evidence["margin"] == 0.01
 

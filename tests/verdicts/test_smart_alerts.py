@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from heldout.verdicts.smart_alerts import generate_smart_alerts
+from heldout.derive.smart_alerts import generate_smart_alerts
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ export interface EvalSet {
   hash: string;
   n: number;
   skipped: string[];
+  remarks: string[];
 }
 
 /** A training process started: who, what, with which settings. The first record of a journal. */
@@ -82,9 +83,13 @@ export interface EvalResult {
   em_low: Float;
   em_high: Float;
   ce: Float;
+  ce_low: Float;
+  ce_high: Float;
   entropy: Float;
   token_accuracy: Float;
   ece: Float;
+  ece_low: Float;
+  ece_high: Float;
   ece_null: Float;
   tokens: number;
   non_finite: number;
@@ -113,12 +118,13 @@ export interface Layers {
   note: string;
 }
 
-/** The Trainer saved a checkpoint. */
+/** The Trainer saved a checkpoint or, where `gone`, removed it again. */
 export interface Checkpoint {
   type: "checkpoint";
   step: number;
   time: Float;
   path: string;
+  gone: boolean;
 }
 
 /** A rule's alert changed state. The last record of a (rule, scope) is its present state. */

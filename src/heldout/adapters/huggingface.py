@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -9,10 +10,10 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -21,10 +22,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from heldout.config import default
 from heldout.derive.patterns import Patterns, get_default_patterns
-from heldout.errors import DataError, HeldoutError
+from heldout.errors import ConfigError, DataError, HeldoutError, ModelError
 from heldout.evals.fixed_set import load
 from heldout.records import EvalSet, Run
 from heldout.signals.moment import Batch
+from heldout.store.runs import new_run
 from heldout.views.status import FILE_NAME as STATUS_NAME
 from heldout.views.status import StatusFile
 from heldout.watch import Listener, Plan, Watch
@@ -33,7 +35,27 @@ log = logging.getLogger("heldout")
 
 STATE_NAME = "heldout.json"
 """Beside the Trainer's own files in each checkpoint: what a resumed run continues from."""
+SHARDED = "the weights are sharded over processes (FSDP, ZeRO-3), which is not supported yet"
 PACKAGES = ("heldout", "torch", "transformers", "trl", "peft", "accelerate")
+
+
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def _harmless(hook: Hook) -> Hook:
+    """Keep any error of ours out of the training loop: log it, let go of the model, watch no more."""
+
+    @functools.wraps(hook)
+    def guarded(self: Monitor, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:
+            if not isinstance(error, HeldoutError):
+                log.exception("heldout failed in %s", hook.__name__)
+            log.error("heldout is not watching this run: %s", error)
+            self.let_go()
+
+    return cast(Hook, guarded)
 
 
 class Monitor(TrainerCallback):
@@ -45,10 +67,10 @@ class Monitor(TrainerCallback):
     `eval_set` is a JSONL file, or None to watch without one. `every` is in optimizer steps, `margin`
     in exact match (see `heldout.config` for every default). `patterns` maps names to regular
     expressions; `run` and `model` name the run and the model where the default (a time stamp, the
-    model's own name) will not do.
+    model's own name) will not do; `tokenizer` where the Trainer is not given one.
 
-    Raises `DataError` at once if the file does not exist. Only the main process of a distributed
-    run records.
+    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1. In a
+    distributed run the main process records and evaluates, and the others wait for it.
     """
 
     def __init__(
@@ -63,12 +85,15 @@ class Monitor(TrainerCallback):
         runs: str | Path = default("output.runs"),
         run: str | None = None,
         model: str | None = None,
+        tokenizer: Any = None,
         config: Mapping[str, Any] | None = None,
         train_patterns: Mapping[str, int] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         if eval_set is not None and not Path(eval_set).is_file():
             raise DataError(f"{eval_set}: no such file. It is the fixed held-out set (JSONL).")
+        if not every >= 1:
+            raise ConfigError(f"every must be at least 1 optimizer step, found {every!r}")
         self.eval_set = eval_set
         self.every = every
         self.at_start = at_start
@@ -78,33 +103,41 @@ class Monitor(TrainerCallback):
         self.runs = Path(runs)
         self.run = run
         self.model = model
+        self.tokenizer = tokenizer
         self.config = dict(config or {})
         self.train_patterns = dict(train_patterns or {})
         self.watch: Watch | None = None
         self._listeners = list(listeners)
         self._hook: Any = None
+        self._learning_rate: float | None = None
 
+    @_harmless
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the journal, hook the model, evaluate the starting point."""
-        if not state.is_world_process_zero:
-            return
-        try:
+        self.close(state.global_step, failure="training was started again")
+        if state.is_world_process_zero:
             self._begin(args, state, kwargs["model"], kwargs.get("processing_class"))
-        except HeldoutError as error:
-            log.error("heldout is not watching this run: %s", error)
-        except Exception:
-            log.exception("heldout is not watching this run")
 
+    @_harmless
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note the learning rate that the coming step is made with."""
+        groups = getattr(kwargs.get("optimizer"), "param_groups", None)
+        self._learning_rate = float(groups[0]["lr"]) if groups else None
+
+    @_harmless
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Record the step; evaluate when due."""
         if self.watch:
             last = state.global_step >= state.max_steps or control.should_training_stop
-            self.watch.step(state.global_step, kwargs["model"], last)
+            self.watch.step(state.global_step, kwargs["model"], self._learning_rate, last)
 
+    @_harmless
     def on_log(
         self,
         args: TrainingArguments,
@@ -117,6 +150,7 @@ class Monitor(TrainerCallback):
         if self.watch:
             self.watch.log(state.global_step, dict(logs or {}))
 
+    @_harmless
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -125,6 +159,7 @@ class Monitor(TrainerCallback):
             return
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         folder = Path(args.output_dir or ".") / name
+        self._note_removed(folder.parent)
         if folder.is_dir():
             self.watch.saved(state.global_step, name)
             try:
@@ -132,6 +167,7 @@ class Monitor(TrainerCallback):
             except OSError as error:
                 self.watch.note(state.global_step, "failure", f"{STATE_NAME}: {error}")
 
+    @_harmless
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -139,30 +175,46 @@ class Monitor(TrainerCallback):
         if self.watch:
             self.watch.mark()
 
+    @_harmless
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate the last weights and close."""
-        self.close(state.global_step, kwargs["model"])
+        """Evaluate the last weights, unless the Trainer has put other ones in place, and close."""
+        self._note_removed(Path(args.output_dir or "."))
+        other = args.load_best_model_at_end
+        self.close(state.global_step, None if other else kwargs["model"])
 
     def close(self, step: int, model: nn.Module | None = None, failure: str = "") -> None:
         """End watching; `failure` says why when training did not end by itself."""
+        watch = self.watch
+        self.let_go()
+        if watch:
+            watch.end(step, model, failure)
+
+    def let_go(self) -> None:
+        """Take the hook off the model and watch no more."""
         if self._hook is not None:
             self._hook.remove()
-            self._hook = None
-        if self.watch:
-            self.watch.end(step, model, failure)
-            self.watch = None
+        self._hook = self.watch = None
+
+    def _note_removed(self, output: Path) -> None:
+        """Tell of recorded checkpoints that the Trainer has deleted (`save_total_limit`)."""
+        for saved in list(self.watch.history.checkpoints) if self.watch else ():
+            if self.watch and not (output / saved.path).is_dir():
+                self.watch.removed(saved.step, saved.path)
 
     def _begin(
         self, args: TrainingArguments, state: TrainerState, model: nn.Module, tokenizer: Any
     ) -> None:
         saved = _saved_state(Path(args.output_dir or "."), state.global_step)
-        name = self.run or saved.get("run") or time.strftime("%Y%m%d-%H%M%S")
+        name = self.run or saved.get("run") or new_run(self.runs)
         folder = self.runs / name
-        problem, fixed = "", None
+        tokenizer = self.tokenizer or getattr(tokenizer, "tokenizer", tokenizer)
+        problem, fixed, sharded = "", None, _is_sharded(args, model)
         if self.eval_set is not None:
             try:
+                if sharded:
+                    raise ModelError(SHARDED)
                 fixed = load(self.eval_set, tokenizer, self.max_samples)
             except HeldoutError as error:
                 problem = str(error)
@@ -175,6 +227,7 @@ class Monitor(TrainerCallback):
                 every=self.every,
                 at_start=self.at_start,
                 patterns=self.patterns,
+                without=("lora_layers",) if sharded else (),
             ),
             [*self._listeners, lambda records, history: _update(status, records, history)],
         )
@@ -185,6 +238,8 @@ class Monitor(TrainerCallback):
         if problem:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
+        for remark in fixed.about.remarks if fixed else ():
+            watch.note(state.global_step, "data", remark)
 
     def _run(
         self,
@@ -238,6 +293,12 @@ def _innermost(model: nn.Module) -> nn.Module:
     getter = getattr(model, "get_base_model", None)
     found = getter() if callable(getter) else model
     return found if isinstance(found, nn.Module) else model
+
+
+def _is_sharded(args: TrainingArguments, model: nn.Module) -> bool:
+    """True where a forward pass needs every process, which the main one cannot call alone."""
+    parts = (hasattr(p, "ds_id") or type(p.data).__name__ == "DTensor" for p in model.parameters())
+    return bool(getattr(args, "fsdp", None)) or any(parts)
 
 
 def _saved_state(output: Path, step: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -19,8 +20,9 @@ WINDOW_SHARE = 0.2
 
 
 def top_layers(reading: Layers, n: int = TOP) -> list[Layer]:
-    """Return the `n` layers with the largest ||dW||_F, largest first."""
-    return sorted(reading.layers, key=lambda layer: -layer.delta_norm)[:n]
+    """Return the `n` layers with the largest ||dW||_F, largest first, NaN before all."""
+    finite = math.isfinite
+    return sorted(reading.layers, key=lambda x: (finite(x.delta_norm), -x.delta_norm))[:n]
 
 
 def depth_sentence(readings: Sequence[Layers]) -> str:

@@ -6,7 +6,7 @@ after a prefix of the journal never depends on what comes later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar, cast
 
 from heldout.derive.columns import Columns
@@ -78,7 +78,8 @@ class History:
                 self.layers.append(record)
             case Checkpoint():
                 self.checkpoints = [c for c in self.checkpoints if c.step != record.step]
-                self.checkpoints.append(record)
+                if not record.gone:
+                    self.checkpoints.append(record)
             case Verdict():
                 self.alerts[record.rule, record.scope] = record
             case Decision():
@@ -90,9 +91,19 @@ class History:
                 self.run, self.time = record, record.time
             case Run():
                 self._supersede(record.step + 1)
+                if self.run and _set_hash(self.run) != _set_hash(record):
+                    self._forget_evals(0)  # another held-out set: its scores do not compare
                 self.run, self.step = record, record.step
             case Metric():
                 self.metrics[record.name] = record
+
+    @classmethod
+    def of(cls, records: Iterable[AnyRecord]) -> History:
+        """Fold a whole journal."""
+        history = cls()
+        for record in records:
+            history.add(record)
+        return history
 
     def remember(self, key: str, compute: Callable[[], T]) -> T:
         """Return `compute()`, computed once until an evaluation, checkpoint or note comes in."""
@@ -128,3 +139,7 @@ class History:
     def _forget_evals(self, step: int) -> None:
         self.evals = [kept for kept in self.evals if kept.step < step]
         self.items = {at: items for at, items in self.items.items() if at < step}
+
+
+def _set_hash(run: Run) -> str:
+    return run.eval_set.hash if run.eval_set else ""

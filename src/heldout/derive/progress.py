@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from heldout.derive.history import History
 from heldout.records import EvalResult, Item
 from heldout.stats.progress import MARGIN, Progress, progress
+from heldout.stats.tied import tied_set
 
 
 def judge(history: History) -> Progress | None:
@@ -19,12 +21,17 @@ def judge(history: History) -> Progress | None:
 
 def _judge(history: History) -> Progress:
     evals = history.evals
-    rows = [_correct_by_id(history.items.get(result.step, [])) for result in evals]
-    shared = sorted(set.intersection(*map(set, rows)))
-    correct_KN = np.array([[row[key] for key in shared] for row in rows], dtype=bool)
     ece_K = np.array([result.ece for result in evals])
     null_K = np.array([result.ece_null for result in evals])
-    return progress(correct_KN.reshape(len(rows), len(shared)), ece_K, null_K, margin(history))
+    return progress(_correct(history), ece_K, null_K, margin(history))
+
+
+def _correct(history: History) -> NDArray[np.bool_]:
+    """[K, N]: which examples were right at each evaluation, on those all evaluations share."""
+    rows = [_correct_by_id(history.items.get(result.step, [])) for result in history.evals]
+    shared = sorted(set.intersection(*map(set, rows)))
+    correct_KN = np.array([[row[key] for key in shared] for row in rows], dtype=bool)
+    return correct_KN.reshape(len(rows), len(shared))
 
 
 def margin(history: History) -> float:
@@ -44,7 +51,8 @@ def tied_checkpoints(history: History, found: Progress) -> list[str]:
     saved = [i for i, result in evals if result.step in names and not result.non_finite]
     tied = [i for i in found.tied if i in saved]
     if not tied and saved:
-        tied = [max(saved, key=lambda i: (history.evals[i].em, -i))]
+        rows = tied_set(_correct(history)[saved].astype(np.float64))
+        tied = [saved[row] for row in rows]
     return [names[history.evals[i].step] for i in tied]
 
 
@@ -54,21 +62,16 @@ def fixed_eval(history: History) -> dict[str, Any]:
     if found is None:
         return {}
     last = history.evals[-1]
-    tied = tied_checkpoints(history, found)
+    tied = history.remember("tied", lambda: tied_checkpoints(history, found))
     facts: dict[str, Any] = msgspec.to_builtins(last)
     del facts["type"]
-    return facts | {
+    return {
+        **facts,
+        **found.facts([result.step for result in history.evals]),
         "best_ckpt": tied[0] if tied else None,
         "tied": tied,
-        "em_trend": found.trend,
-        "em_change": found.change,
-        "em_change_low": found.change_low,
-        "em_change_high": found.change_high,
-        "em_reference": history.evals[found.reference].step,
         "em_first": history.evals[0].em,
-        "detectable": found.detectable,
         "margin": margin(history),
-        "ece_rise": found.ece_rise,
     }
 
 

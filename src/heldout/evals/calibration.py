@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from heldout.records import Bin
 
 NUM_BINS = 10
+REPLICATES = 1000
+SEED = 20_250_101
 Floats = NDArray[np.float64]
 
 
@@ -51,3 +53,20 @@ def reliability(sums: Floats) -> list[Bin]:
         Bin(n=int(n), confidence=c / n if n else 0.0, accuracy=hits / n if n else 0.0)
         for n, c, hits, _ in sums.tolist()
     ]
+
+
+def ece_interval(sums_N: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the ECE of [N, 10, 4] sums, by resampling examples.
+
+    Seeded: the same sums give the same interval. The ECE is biased upward on small samples (see
+    `ece_null`), and so is the interval. (NaN, NaN) for no examples.
+    """
+    n = len(sums_N)
+    if not n:
+        return math.nan, math.nan
+    weights_BN = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), REPLICATES)
+    flat_B = (weights_BN @ sums_N.reshape(n, -1)).reshape(REPLICATES, NUM_BINS, 4)
+    total_B = np.maximum(flat_B[:, :, 0].sum(axis=1), 1)
+    ece_B = np.abs(flat_B[:, :, 1] - flat_B[:, :, 2]).sum(axis=1) / total_B
+    low, high = np.quantile(ece_B, [0.025, 0.975])
+    return float(low), float(high)

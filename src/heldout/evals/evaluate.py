@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 from torch import nn
 
-from heldout.evals.calibration import ece, ece_null, reliability
+from heldout.evals.calibration import ece, ece_interval, ece_null, reliability
 from heldout.evals.fixed_set import MAX_SAMPLES, Example, FixedSet, load
 from heldout.evals.score import Scores, score
 from heldout.records import Direction, EvalResult, Item, Metric
-from heldout.stats.intervals import wilson
+from heldout.stats.intervals import ratio_interval, wilson
 from heldout.stats.progress import MARGIN, progress
 
 Cell = tuple[str, str]
@@ -80,7 +80,9 @@ def evaluate(
     began = time.perf_counter()
     scores = score(model, fixed.examples, eos_ids)
     seconds = time.perf_counter() - began
-    items = [_item(i, example, scores, step, cell(example)) for i, example in _all(fixed)]
+    items = [
+        _item(i, example, scores, step, cell(example)) for i, example in enumerate(fixed.examples)
+    ]
     return items, _result(scores, step, seconds)
 
 
@@ -137,25 +139,17 @@ class FixedEvalSet:
         )
         facts: dict[str, Any] = msgspec.to_builtins(result)
         del facts["type"]
-        return facts | {
-            "best_ckpt": f"checkpoint-{self.results[found.tied[0]].step}",
-            "tied": [f"checkpoint-{self.results[i].step}" for i in found.tied],
-            "em_trend": found.trend,
-            "em_change": found.change,
-            "em_change_low": found.change_low,
-            "em_change_high": found.change_high,
-            "em_reference": self.results[found.reference].step,
-            "detectable": found.detectable,
-            "ece_rise": found.ece_rise,
+        steps = [each.step for each in self.results]
+        return {
+            **facts,
+            **found.facts(steps),
+            "best_ckpt": f"checkpoint-{steps[found.tied[0]]}",
+            "tied": [f"checkpoint-{steps[i]}" for i in found.tied],
             "items": [
                 _plain(item, example)
-                for item, (_, example) in zip(items, _all(self.fixed), strict=True)
+                for item, example in zip(items, self.fixed.examples, strict=True)
             ],
         }
-
-
-def _all(fixed: FixedSet) -> list[tuple[int, Example]]:
-    return list(enumerate(fixed.examples))
 
 
 def _item(i: int, example: Example, scores: Scores, step: int, cell: Cell) -> Item:
@@ -177,6 +171,8 @@ def _result(scores: Scores, step: int, seconds: float) -> EvalResult:
     n, correct = len(scores.tokens), int(scores.correct.sum())
     tokens, bins = int(scores.tokens.sum()), scores.bins.sum(axis=0)
     low, high = wilson(correct, n)
+    ce_low, ce_high = ratio_interval(scores.ce_sum, scores.tokens)
+    ece_low, ece_high = ece_interval(scores.bins)
     return EvalResult(
         step=step,
         time=time.time(),
@@ -186,9 +182,13 @@ def _result(scores: Scores, step: int, seconds: float) -> EvalResult:
         em_low=low,
         em_high=high,
         ce=float(scores.ce_sum.sum() / tokens),
+        ce_low=ce_low,
+        ce_high=ce_high,
         entropy=float(scores.entropy_sum.sum() / tokens),
         token_accuracy=float(scores.hits.sum() / tokens),
         ece=ece(bins),
+        ece_low=ece_low,
+        ece_high=ece_high,
         ece_null=ece_null(bins),
         tokens=tokens,
         non_finite=int((~scores.finite).sum()),

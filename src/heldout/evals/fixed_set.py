@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heldout.errors import DataError, EmptySet, ModelError
+from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
 from heldout.records import EvalSet
 
 PROMPT_KEYS = ("prompt", "user_prompt", "question", "instruction")
@@ -46,12 +46,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One held-out example as token ids; `response_ids` ends with EOS where the template says so."""
+    """One held-out example as token ids; `response_ids` ends with the token that ends a turn."""
 
     id: str
     row: Row
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    as_trained: bool = True
+    """False where training data shows the answer behind another text than the generation prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +70,28 @@ def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> Fi
     Files are often sorted by topic, so the first ones would be a biased choice.
 
     Raises `DataError` if the file cannot be read, `EmptySet` if no line is usable (with the reason
-    of each), and `ModelError` if chat messages meet a tokenizer without a chat template.
+    of each; chat messages for a tokenizer without a chat template are one), and `ModelError` if there
+    is no tokenizer.
     """
+    if tokenizer is None:
+        raise ModelError(
+            "there is no tokenizer: pass processing_class to the Trainer, or "
+            "heldout.Monitor(..., tokenizer=tokenizer)"
+        )
     rows, skipped = read_rows(path)
     examples: list[Example] = []
     seen: dict[str, int] = {}
     for row in _spread(rows, max_samples):
-        example = _encode(row, tokenizer)
+        try:
+            example = _encode(row, tokenizer)
+        except HeldoutError as error:
+            skipped.append(f"{path}:{row.line}: {error}")
+            continue
         size, limit = len(example.prompt_ids) + len(example.response_ids), _limit(tokenizer)
         if example.id in seen:
             skipped.append(f"{path}:{row.line}: the same example as line {seen[example.id]}")
+        elif not example.prompt_ids:
+            skipped.append(f"{path}:{row.line}: the prompt is empty, nothing precedes the answer")
         elif size > limit:
             skipped.append(f"{path}:{row.line}: {size} tokens, the model takes {limit}")
         else:
@@ -86,7 +100,17 @@ def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> Fi
     if not examples:
         raise EmptySet(f"{path}: no usable example. " + (" ".join(skipped[:5]) or "It is empty."))
     digest = hashlib.sha256("".join(example.id for example in examples).encode()).hexdigest()
-    about = EvalSet(path=str(path), hash=digest[:16], n=len(examples), skipped=skipped)
+    unlike = sum(not example.as_trained for example in examples)
+    remark = (
+        f"{unlike} of {len(examples)} prompts open the answer otherwise than training data does"
+    )
+    about = EvalSet(
+        path=str(path),
+        hash=digest[:16],
+        n=len(examples),
+        skipped=skipped,
+        remarks=[f"{remark} (the chat template's generation prompt)"] if unlike else [],
+    )
     return FixedSet(examples=tuple(examples), about=about)
 
 
@@ -163,39 +187,55 @@ def _text(value: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def _encode(row: Row, tokenizer: Any) -> Example:
     """Token ids by concatenation, since text tokenised jointly can merge over the border."""
-    prompt, response = _render(row, tokenizer)
-    prompt_ids = tokenizer(prompt, add_special_tokens=not _has_template(tokenizer))["input_ids"]
+    prompt, response, as_trained = _render(row, tokenizer)
+    templated = _has_template(tokenizer)
+    prompt_ids = tokenizer(prompt, add_special_tokens=not templated)["input_ids"]
     response_ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    eos = tokenizer.eos_token_id
-    if eos is not None:
-        end = response_ids.index(eos) if eos in response_ids else len(response_ids)
-        response_ids = [*response_ids[:end], eos]
     digest = hashlib.sha256(f"{prompt}\0{row.response}".encode(errors="surrogatepass")).hexdigest()
     return Example(
         id=digest[:16],
         row=row,
         prompt_ids=tuple(prompt_ids),
-        response_ids=tuple(response_ids),
+        response_ids=_ended(response_ids, tokenizer, templated),
+        as_trained=as_trained,
     )
 
 
-def _render(row: Row, tokenizer: Any) -> tuple[str, str]:
-    """The prompt as the model will see it, and the response with whatever the template adds."""
+def _ended(ids: list[int], tokenizer: Any, templated: bool) -> tuple[int, ...]:
+    """Cut after the first token that ends a turn, which the template has put behind the answer.
+
+    That need not be the tokenizer's EOS (Gemma's is `<eos>`, its turns end with `<end_of_turn>`).
+    What templates put behind it is never generated. Plain text ends with EOS instead.
+    """
+    ends = set(getattr(tokenizer, "all_special_ids", ())) | {tokenizer.eos_token_id}
+    for i, token in enumerate(ids):
+        if token in ends:
+            return tuple(ids[: i + 1])
+    if templated or tokenizer.eos_token_id is None:
+        return tuple(ids)
+    return (*ids, tokenizer.eos_token_id)
+
+
+def _render(row: Row, tokenizer: Any) -> tuple[str, str, bool]:
+    """The prompt, the response with what the template puts behind it, and whether they join up."""
     messages = list(row.messages)
     if not _has_template(tokenizer):
         if len(messages) == 2 and messages[0]["role"] == "user":
-            return messages[0]["content"], messages[1]["content"]
+            return messages[0]["content"], messages[1]["content"], True
         raise ModelError(
-            f"line {row.line} is a conversation, and the tokenizer has no chat template. "
-            "Set tokenizer.chat_template, name an instruct model, or give prompt/response pairs."
+            "it is a conversation, and the tokenizer has no chat template. Set "
+            "tokenizer.chat_template, name an instruct model, or give prompt/response pairs."
         )
-    prompt = tokenizer.apply_chat_template(
-        messages[:-1], tokenize=False, add_generation_prompt=True
-    )
-    whole = tokenizer.apply_chat_template(messages, tokenize=False)
-    if not whole.startswith(prompt):
-        return prompt, row.response
-    return prompt, whole[len(prompt) :]
+    try:
+        prompt = tokenizer.apply_chat_template(
+            messages[:-1], tokenize=False, add_generation_prompt=True
+        )
+        whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    except Exception as error:  # a template is a program of its own and may refuse a role
+        raise DataError(f"the chat template refuses it: {error}") from error
+    answer = row.response
+    behind = whole[whole.rfind(answer) + len(answer) :].rstrip() if answer in whole else ""
+    return prompt, answer + behind, whole.startswith(prompt + answer)
 
 
 def _has_template(tokenizer: Any) -> bool:

@@ -62,8 +62,8 @@ class Scores:
 def score(model: nn.Module, examples: Sequence[Example], eos_ids: Sequence[int] = ()) -> Scores:
     """Score `examples` with `model`, leaving the model and all random states as they were.
 
-    `eos_ids` are the tokens that end a generation; at the last position any of them counts as the
-    end. An example whose logits are not finite is not correct. Cost: one forward pass.
+    `eos_ids` are the tokens that end a generation; where the golden response ends with one, any of
+    them counts as the end. An example whose logits are not finite is not correct. Cost: one forward pass.
     """
     model = getattr(model, "_orig_mod", model)
     n = len(examples)
@@ -138,7 +138,7 @@ def _forward(
         _statistics(rows_RV[i : i + CHUNK], gold_R[i : i + CHUNK], last_R[i : i + CHUNK], eos_E)
         for i in range(0, len(gold_R), CHUNK)
     ]
-    return torch.cat(parts).double().cpu().numpy()
+    return torch.cat(parts).cpu().double().numpy()
 
 
 @contextmanager
@@ -183,7 +183,8 @@ def _statistics(logits_RV: Tensor, gold_R: Tensor, last_R: Tensor, eos_E: Tensor
     sum_R = e_RV.sum(dim=-1)
     log_sum_R = sum_R.log()
     entropy_R = log_sum_R - (z_RV.clamp_min(-1e4) * e_RV).sum(dim=-1) / sum_R
-    hit_R = (argmax_R == gold_R) | (last_R & torch.isin(argmax_R, eos_E))
+    both_end_R = last_R & torch.isin(gold_R, eos_E) & torch.isin(argmax_R, eos_E)
+    hit_R = (argmax_R == gold_R) | both_end_R
     return torch.stack([log_sum_R - gold_logit_R, entropy_R, 1 / sum_R, hit_R.float()], dim=1)
 
 

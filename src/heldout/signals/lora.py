@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from heldout.records import Layer
+from heldout.signals.moment import to_host
 
 KINDS = ("qkv", "o", "mlp", "other")
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "base_model", "base_layer")
@@ -50,8 +52,10 @@ def capture_lora_initial_state(model: nn.Module) -> LoraStart:
     their factors. Reads the frozen weights once for ||W0|| (about 0.3 s per 100 M on a CPU).
     """
     start = LoraStart()
-    for name, module, a, b in _adapted(model):
-        if _product_square(b, a) > 0:
+    found = list(_adapted(model))
+    products = to_host([_product_square(b, a) for _, _, a, b in found])
+    for (name, module, a, b), square in zip(found, products, strict=True):
+        if square != 0:
             start.factors[name] = (b.detach().clone(), a.detach().clone())
         weight = getattr(module.get_base_layer(), "weight", None)
         if isinstance(weight, Tensor) and weight.is_floating_point():
@@ -65,37 +69,29 @@ def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, 
     Norms are ||dW||_F of the effective update, over a layer the root of the sum of squares; `qkv`
     and the other kinds are None where no such module is adapted. Empty without LoRA.
     """
-    return [
-        {
-            "stack": layer.stack,
-            "layer": layer.layer,
-            "qkv": layer.qkv,
-            "o": layer.o,
-            "mlp": layer.mlp,
-            "other": layer.other,
-            "delta_norm": layer.delta_norm,
-            "relative": layer.relative,
-        }
-        for layer in read_layers(model, initial)
-    ]
+    return [msgspec.to_builtins(layer) for layer in read_layers(model, initial)]
 
 
 @torch.no_grad()
 def read_layers(model: nn.Module, initial: LoraStart) -> list[Layer]:
     """Measure every adapted layer of `model` against `initial`; ordered by stack and layer."""
-    squares: dict[tuple[str, int], dict[str, float]] = {}
-    bases: dict[tuple[str, int], float] = {}
+    places, parts, base_squares = [], [], []
     stacks = _stacks(model)
     for name, module, a, b in _adapted(model):
-        place = locate(name, stacks)
-        key = (place.stack, place.layer)
         scaling = float(module.scaling[_adapter(module)])
         if name in initial.factors:
             b0, a0 = (part.to(a.device) for part in initial.factors[name])
             b, a = torch.cat([b - b0, b0], dim=1), torch.cat([a, a - a0], dim=0)
+        places.append(locate(name, stacks))
+        parts.append(scaling**2 * _product_square(b, a))
+        base_squares.append(initial.base_squares.get(name, math.nan))
+    squares: dict[tuple[str, int], dict[str, float]] = {}
+    bases: dict[tuple[str, int], float] = {}
+    for place, square, base in zip(places, to_host(parts), base_squares, strict=True):
+        key = (place.stack, place.layer)
         by_kind = squares.setdefault(key, {})
-        by_kind[place.kind] = by_kind.get(place.kind, 0.0) + scaling**2 * _product_square(b, a)
-        bases[key] = bases.get(key, 0.0) + initial.base_squares.get(name, math.nan)
+        by_kind[place.kind] = by_kind.get(place.kind, 0.0) + square
+        bases[key] = bases.get(key, 0.0) + base
     several = len({stack for stack, _ in squares}) > 1
     return [
         Layer(
@@ -204,10 +200,16 @@ def _plain(path: str) -> str:
 
 
 @torch.no_grad()
-def _product_square(b: Tensor, a: Tensor) -> float:
-    """||B A||_F^2 from two r x r Gram matrices, in float64."""
-    b, a = b.detach().double(), a.detach().double()
-    return max(0.0, float(((b.T @ b) * (a @ a.T)).sum()))
+def _product_square(b: Tensor, a: Tensor) -> Tensor:
+    """||B A||_F^2 from two r x r Gram matrices in float64, as a 0-dimensional tensor; NaN stays."""
+    b, a = _wide(b), _wide(a)
+    return ((b.T @ b) * (a @ a.T)).sum().clamp_min(0.0)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float64, on the host where the device has none."""
+    tensor = tensor.detach()
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 @torch.no_grad()
@@ -215,7 +217,7 @@ def _square(weight: Tensor) -> float:
     """||W||_F^2 in float64, some rows at a time."""
     rows = weight.detach().flatten(1) if weight.dim() > 1 else weight.detach()[None]
     parts = torch.split(rows, ROWS_AT_ONCE)
-    return math.fsum(part.double().square().sum().item() for part in parts)
+    return math.fsum(_wide(part).square().sum().item() for part in parts)
 
 
 def _root(square: float | None) -> float | None:

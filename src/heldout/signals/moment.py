@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from heldout.records import Metric, Record
@@ -35,19 +36,42 @@ class Batch:
     items: Tensor | int | None
 
     def label_tokens(self) -> Tensor | None:
-        """The number of positions trained on, as a 0-dimensional tensor; None without labels."""
-        if self.labels_BT is None:
+        """The number of positions trained on, as a 0-dimensional tensor; None without such labels."""
+        if self.labels_BT is None or self.labels_BT.dim() != 2:
             return None
         return (self.labels_BT[:, 1:] != IGNORED).sum()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """The end of one optimizer step; `seconds` since the last one, without evaluation and saving."""
+    """The end of one optimizer step.
+
+    `seconds` is the time since the last step ended, without evaluation and saving. `learning_rate`
+    is the one this step was made with, of the first parameter group; None where it is not known.
+    """
 
     step: int
     seconds: float
     model: nn.Module
+    learning_rate: float | None = None
+    last: bool = False
+    """Whether training ends with this step."""
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[float]:
+    """Bring 0-dimensional tensors to the host as floats, waiting once for each device.
+
+    Integers up to 2^24 and float32 survive exactly; float64 does only where the device has it.
+    """
+    numbers: dict[int, float] = {}
+    by_device: dict[torch.device, list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        by_device.setdefault(tensor.device, []).append(i)
+    for device, places in by_device.items():
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        stacked = torch.stack([tensors[i].detach().to(wide) for i in places])
+        numbers.update(zip(places, stacked.tolist(), strict=True))
+    return [numbers[i] for i in range(len(tensors))]
 
 
 class Signal:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 CONFIDENCE = 0.95
-POWER_AND_SIZE = 2.80
-"""z(0.975) + z(0.80): 80 % power in a two-sided 5 % test."""
+POWER = 0.80
 
 
 def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -44,14 +45,16 @@ def bonett_price(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> tupl
     return max(-1.0, p - q - half), min(1.0, p - q + half)
 
 
-def detectable(b: int, c: int, n: int) -> float:
-    """Return the smallest paired difference seen with 80 % power at 5 %, at this discordance.
+def detectable(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> float:
+    """Return the smallest paired difference a test at `confidence` sees with 80 % power.
 
-    With no discordant pair one is assumed, since zero would claim perfect sight. 1.0 at n = 0.
+    (z(confidence) + z(power)) * sqrt(discordant pairs) / n, at this discordance. With no discordant
+    pair one is assumed, since zero would claim perfect sight. 1.0 at n = 0.
     """
     if n == 0:
         return 1.0
-    return min(1.0, POWER_AND_SIZE * math.sqrt(max(b + c, 1)) / n)
+    z = _z(confidence) + float(ndtri(POWER))
+    return min(1.0, z * math.sqrt(max(b + c, 1)) / n)
 
 
 def spent_confidence(look: int, alpha: float = 1 - CONFIDENCE) -> float:
@@ -65,3 +68,21 @@ def spent_confidence(look: int, alpha: float = 1 - CONFIDENCE) -> float:
 
 def _z(confidence: float) -> float:
     return float(ndtri((1 + confidence) / 2))
+
+
+def ratio_interval(
+    sums: NDArray[np.float64], counts: NDArray[np.int64], confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the interval of sum(sums) / sum(counts), with the entries and not the counts independent.
+
+    The linearised standard error of a ratio (Cochran 1977, section 6.4): tokens of one example
+    share its fate, so counting each token as an observation would claim too much. (NaN, NaN) where a
+    sum is not finite or fewer than two entries are given.
+    """
+    n, total = len(sums), counts.sum()
+    if n < 2 or not np.isfinite(sums).all():
+        return math.nan, math.nan
+    ratio = float(sums.sum() / total)
+    residual = sums - ratio * counts
+    half = _z(confidence) * math.sqrt(n / (n - 1) * float((residual**2).sum())) / float(total)
+    return max(0.0, ratio - half), ratio + half

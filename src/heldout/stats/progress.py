@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stats.intervals import bonett_price, detectable, spent_confidence
+from heldout.stats.intervals import CONFIDENCE, bonett_price, detectable, spent_confidence
 from heldout.stats.tied import tied_set
 
 MARGIN = 0.01
@@ -29,10 +30,25 @@ class Progress:
     change: float
     change_low: float
     change_high: float
+    confidence: float
+    """Of the interval `change_low` to `change_high`, which decided the trend."""
     reference: int
     detectable: float
     tied: list[int]
     ece_rise: bool
+
+    def facts(self, steps: Sequence[int]) -> dict[str, Any]:
+        """The contract's conclusions by their promised names; `steps` are those of the evaluations."""
+        return {
+            "em_trend": self.trend,
+            "em_change": self.change,
+            "em_change_low": self.change_low,
+            "em_change_high": self.change_high,
+            "em_change_confidence": self.confidence,
+            "em_reference": steps[self.reference],
+            "detectable": self.detectable,
+            "ece_rise": self.ece_rise,
+        }
 
 
 def progress(
@@ -52,27 +68,31 @@ def progress(
     reference = max(0, looks - WINDOW)
     now, then = correct_KN[-1], correct_KN[reference]
     b, c = int((now & ~then).sum()), int((~now & then).sum())
-    low, high = bonett_price(b, c, n)
+    trend, confidence = _trend(b, c, n, looks, margin)
+    low, high = bonett_price(b, c, n, confidence)
     return Progress(
-        trend=_trend(b, c, n, looks, margin),
+        trend=trend,
         change=(b - c) / n if n else 0.0,
         change_low=low,
         change_high=high,
+        confidence=confidence,
         reference=reference,
-        detectable=detectable(b, c, n),
+        detectable=detectable(b, c, n, confidence),
         tied=tied_set(correct_KN.astype(np.float64)),
         ece_rise=_ece_rise(ece_K, ece_null_K),
     )
 
 
-def _trend(b: int, c: int, n: int, looks: int, margin: float) -> Trend:
+def _trend(b: int, c: int, n: int, looks: int, margin: float) -> tuple[Trend, float]:
+    """The trend, and the confidence of the interval that decided it."""
     low, high = bonett_price(b, c, n)
     if looks >= WINDOW and -margin < low and high < margin:
-        return "plateau"
+        return "plateau", CONFIDENCE
     if looks == 0:
-        return "inconclusive"
-    low, high = bonett_price(b, c, n, spent_confidence(looks))
-    return "improving" if low > 0 else "regressing" if high < 0 else "inconclusive"
+        return "inconclusive", CONFIDENCE
+    spent = spent_confidence(looks)
+    low, high = bonett_price(b, c, n, spent)
+    return ("improving" if low > 0 else "regressing" if high < 0 else "inconclusive"), spent
 
 
 def _ece_rise(ece_K: NDArray[np.float64], ece_null_K: NDArray[np.float64]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from heldout.errors import RunNotFound
@@ -32,6 +33,20 @@ def find_run(root: Path, run_id: str) -> Path:
             return folder
     known = ", ".join(folder.name for folder in runs[:5]) or "none"
     raise RunNotFound(f"no run called {run_id!r}. Runs here: {known}")
+
+
+def new_run(root: Path) -> str:
+    """Make a folder for a new run and return its name: the time, with a number where that is taken."""
+    stamp = name = time.strftime("%Y%m%d-%H%M%S")
+    number = 1
+    while True:
+        try:
+            (root / name).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            name = f"{stamp}-{number}"
+        else:
+            return name
 
 
 def open_run(path: Path) -> Path:

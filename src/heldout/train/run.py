@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from heldout.config import nearest, nested
 from heldout.derive.patterns import get_default_patterns
 from heldout.errors import ConfigError
 from heldout.evals.fixed_set import load
+from heldout.store.runs import new_run
 from heldout.train.data import as_dataset, count_patterns, load_rows
 from heldout.train.model import load_model
 from heldout.watch import Listener
@@ -25,11 +25,10 @@ from heldout.watch import Listener
 CHECKPOINTS = "checkpoints"
 
 
-def prepare(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete settings: name the run, and turn an empty pattern table into the default one."""
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with what follows from others: the default patterns, when to save."""
     return {
         **settings,
-        "output.run": settings["output.run"] or time.strftime("%Y%m%d-%H%M%S"),
         "eval.patterns": settings["eval.patterns"] or get_default_patterns(),
         "train.save_every": settings["train.save_every"] or settings["eval.every"],
     }
@@ -42,14 +41,16 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
     with a `HeldoutError`. Checkpoints go to `<run>/checkpoints`; a checkpoint there is resumed
     from, so the same command continues an interrupted run.
     """
-    settings = prepare(settings)
-    folder: Path = Path(settings["output.runs"]) / settings["output.run"]
+    settings = complete(settings)
     rows, skipped = load_rows(settings["data.train"])
-    arguments = training_arguments(settings, folder / CHECKPOINTS)
+    training_arguments(settings, Path(settings["output.runs"]))
     if settings["train.threads"]:
         torch.set_num_threads(settings["train.threads"])
     model, tokenizer = load_model(settings)
     load(settings["eval.data"], tokenizer, settings["eval.max_samples"])
+    runs = Path(settings["output.runs"])
+    name = settings["output.run"] or new_run(runs)
+    folder = runs / name
     patterns = settings["eval.patterns"]
     monitor = Monitor(
         settings["eval.data"],
@@ -59,7 +60,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         margin=settings["eval.margin"],
         patterns=patterns,
         runs=settings["output.runs"],
-        run=settings["output.run"],
+        run=name,
         config=nested(settings) | {"skipped_training_lines": skipped},
         train_patterns=count_patterns(rows, patterns),
         model=settings["model.name"],
@@ -67,7 +68,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
     )
     trainer = SFTTrainer(
         model=model,
-        args=arguments,
+        args=training_arguments(settings, folder / CHECKPOINTS),
         train_dataset=as_dataset(rows, tokenizer),
         processing_class=tokenizer,
         peft_config=lora_config(settings),

@@ -59,7 +59,9 @@ def _resolved(rule: Rule, history: History, found: list[Finding]) -> Iterable[Ve
 def _status(rule: Rule, history: History, state: State, reason: str) -> list[Verdict]:
     scope = "rule" if state == "error" else ""
     before = history.alerts.get((rule.name, scope))
-    if before is not None and (before.state in ACTIVE or before.state == state):
+    if before is not None and before.state in ACTIVE:
+        return []
+    if before is not None and (before.state, before.message) == (state, reason):
         return []
     level: Level = "warning" if state == "error" else "info"
     return [

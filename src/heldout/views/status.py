@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from heldout.derive.history import History
+from heldout.derive.smart_alerts import generate_smart_alerts
 from heldout.records import SCHEMA, encode
-from heldout.verdicts.smart_alerts import generate_smart_alerts
 from heldout.views.snapshot import contract
 
 FILE_NAME = "status.json"

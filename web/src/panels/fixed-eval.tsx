@@ -87,11 +87,11 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
         note={last.best_ckpt === null ? (saved ? "none was evaluated yet" : "none is saved yet")
           : tied(last) || "no other is tied with it"}
       />
-      <Fact label="Cross-entropy (CE)" value={formatValue(last.ce, "nats")} note="mean per response token" />
+      <Fact label="Cross-entropy (CE)" value={formatValue(last.ce, "nats")} note={`${formatNumber(last.ce_low)}–${formatNumber(last.ce_high)} · per response token`} />
       <Fact
         label="Calibration error (ECE)" value={formatNumber(last.ece)}
         note={last.ece_rise ? "▲ risen by more than 20 % over its best"
-          : `${formatNumber(last.ece_null)} expected if perfect`}
+          : `${formatNumber(last.ece_low)}–${formatNumber(last.ece_high)} · ${formatNumber(last.ece_null)} if perfect`}
       />
       <Fact label="Token accuracy" value={formatPercent(last.token_accuracy)} note={`of ${formatNumber(last.tokens)} tokens`} />
     </dl>

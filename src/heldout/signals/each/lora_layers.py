@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -17,9 +17,9 @@ NO_LORA = "this model has no LoRA adapters"
 
 
 class LoraLayers(Signal):
-    """A `Layers` record every `EVERY` steps and at the first; once with a note where there is no LoRA.
+    """A `Layers` record every `EVERY` steps, at the first and at the last.
 
-    A reading costs about 0.1 s for 252 modules of rank 16 on a CPU.
+    Where there is no LoRA, one with a note that says so.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,21 @@ class LoraLayers(Signal):
         if left_out:
             self._note = f"{len(left_out)} adapted modules are not read: {left_out[0]}"
 
+    def state(self) -> dict[str, float]:
+        """Whether the adapters started at zero, where a resumed run needs no copy of the start."""
+        return {"from_zero": float(not self._start.factors)}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Measure from the run's own start; from the checkpoint, and say so, where that is lost."""
+        if state["from_zero"]:
+            self._start.factors.clear()
+        else:
+            self._note = "movement since the run was resumed: these adapters did not start at zero"
+
     def records(self, moment: Moment) -> Sequence[Record]:
         """A reading when one is due."""
-        if self._silent or (moment.step != 1 and moment.step % EVERY):
+        due = moment.step == 1 or moment.step % EVERY == 0 or moment.last
+        if self._silent or not due:
             return ()
         layers = read_layers(moment.model, self._start)
         self._silent = not layers

@@ -23,7 +23,8 @@ class StreamingCE(Signal):
 
     The step's loss is the sum over all label tokens of its micro-batches divided by their number,
     so gradient accumulation changes nothing. A step that is not finite is recorded as it is and
-    left out of the mean. With label smoothing or an auxiliary loss it is that loss, not pure CE.
+    left out of the mean. With an auxiliary loss it is that sum, not pure CE; where the Trainer computes
+    the loss outside the model (label smoothing, a loss function of its own) there is none.
     """
 
     metrics = (
@@ -67,8 +68,8 @@ class StreamingCE(Signal):
         if loss is None or count is None:
             return
         divided_by = count if batch.items is None else batch.items
-        self._sums.append((loss.detach() * divided_by).double())
-        self._counts.append(count.double())
+        self._sums.append(loss.detach().float() * divided_by)
+        self._counts.append(count)
 
     def collect(self) -> Sequence[Tensor]:
         """The step's summed loss and its number of label tokens."""

@@ -30,7 +30,7 @@ class Throughput(Signal):
     """Tokens that are no padding, and the time of the steps that processed them.
 
     Time runs from the end of one step to the end of the next, data loading included, evaluation
-    and saving left out. Counts are this process's own.
+    and saving left out. Counts are this process's own, also where there are several.
     """
 
     metrics = (
@@ -50,7 +50,7 @@ class Throughput(Signal):
             "throughput/total_tokens",
             "Total tokens",
             "tokens",
-            "Non-padding tokens processed since the run began.",
+            "Non-padding tokens this process worked through since the run began.",
         ),
         _metric(
             "throughput/label_tokens",

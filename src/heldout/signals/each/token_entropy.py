@@ -12,7 +12,7 @@ from heldout.signals.entropy import row_entropies
 from heldout.signals.moment import IGNORED, Batch, Moment, Signal, Values
 
 MAX_ROWS = 256
-"""Label positions per micro-batch whose entropy is computed from logits, evenly spread."""
+"""Label positions per micro-batch whose entropy is computed from logits, spread over all of them."""
 
 
 class TokenEntropy(Signal):
@@ -49,27 +49,40 @@ class TokenEntropy(Signal):
             return
         if logits.shape[1] != batch.labels_BT.shape[1]:
             return
-        where = (batch.labels_BT[:, 1:] != IGNORED).flatten()
-        every = max(1, where.numel() // MAX_ROWS)
-        rows_RV = logits.detach()[:, :-1].flatten(0, 1)[::every]
-        kept_R = where[::every]
-        self._keep((row_entropies(rows_RV) * kept_R).sum(), kept_R.sum())
+        b_R, t_R, kept_R = some_label_positions(batch.labels_BT)
+        entropies_R = row_entropies(logits.detach()[b_R, t_R])
+        self._keep(entropies_R.where(kept_R, 0.0).sum(), kept_R.sum())
 
     def collect(self) -> Sequence[Tensor]:
-        """The mean over the step's micro-batches, weighted by positions."""
+        """The entropies' sum and the number of positions over the step's micro-batches."""
         if not self._sums:
             return ()
-        mean = torch.stack(self._sums).sum() / torch.stack(self._counts).sum()
+        both = torch.stack(self._sums).sum(), torch.stack(self._counts).sum()
         self._sums, self._counts = [], []
-        return (mean,)
+        return both
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
-        """Record the mean; NaN when no position was read."""
-        return {"entropy/train": numbers[0]} if numbers else {}
+        """Record the mean; nothing where no position was trained on."""
+        return {"entropy/train": numbers[0] / numbers[1]} if numbers and numbers[1] else {}
 
     def _keep(self, total: Tensor, count: Tensor) -> None:
-        self._sums.append(total.double())
-        self._counts.append(count.double())
+        self._sums.append(total.float())
+        self._counts.append(count)
+
+
+def some_label_positions(labels_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose at most `MAX_ROWS` positions that predict a label, evenly over all such positions.
+
+    Returns their rows and columns in the logits, and a mask of which entries count (fewer than
+    `MAX_ROWS` may exist). Copies no logits and does not wait for the device.
+    """
+    where_N = (labels_BT[:, 1:] != IGNORED).flatten()
+    width, count = labels_BT.shape[1] - 1, where_N.sum()
+    k_R = torch.arange(min(MAX_ROWS, len(where_N)), device=where_N.device)
+    labels_first_N = torch.argsort(where_N.int(), descending=True, stable=True)
+    spread_R = torch.where(count > len(k_R), k_R * count // max(1, len(k_R)), k_R)
+    pick_R = labels_first_N[spread_R]
+    return pick_R // max(1, width), pick_R % max(1, width), k_R < count
 
 
 SIGNAL = TokenEntropy

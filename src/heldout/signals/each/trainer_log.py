@@ -1,4 +1,4 @@
-"""What the Trainer itself reports: loss, gradient norm, learning rate and epoch, unchanged."""
+"""What the Trainer itself reports: loss, gradient norm and epoch, unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from heldout.signals.moment import Signal, Values
 NAMES = {
     "loss": "loss/logged",
     "grad_norm": "grad/norm",
-    "learning_rate": "learning_rate",
     "epoch": "epoch",
     "eval_loss": "loss/trainer_eval",
 }
@@ -38,7 +37,6 @@ class TrainerLog(Signal):
             "The loss the Trainer logs: a mean over its logging window, with NaN filtered out.",
         ),
         _metric("grad/norm", "Gradient norm", "", "Norm of all gradients before clipping."),
-        _metric("learning_rate", "Learning rate", "", "The learning rate of the first group."),
         _metric("epoch", "Epoch", "epochs", "Passes over the training set so far."),
         _metric(
             "loss/trainer_eval",

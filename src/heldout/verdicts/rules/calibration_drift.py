@@ -36,7 +36,10 @@ def check(history: History) -> list[Finding] | NotChecked:
     best = min(known, key=lambda result: result.ece)
     sure = sum(b.n * (b.confidence - b.accuracy) for b in last.bins) > 0
     leaning = "overconfident" if sure else "underconfident"
-    text = f"Calibration drift: ECE {last.ece:.3f}, was {best.ece:.3f}; the model grows {leaning}"
+    text = (
+        f"Calibration drift: ECE {last.ece:.3f} [{last.ece_low:.3f}, {last.ece_high:.3f}] over "
+        f"{last.tokens:,} tokens, was {best.ece:.3f}; the model grows {leaning}"
+    )
     action = "Finish with a lower learning rate (0.5x current) or use EMA weights."
     evidence = {
         "ece": last.ece,

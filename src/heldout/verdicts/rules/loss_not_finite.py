@@ -11,7 +11,7 @@ What to do: stop. Resume from the last checkpoint scored finite, with the learni
 by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
 
 When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
-it shows in the gradient norm only, where `GRADS` in a row are needed.
+it shows in the gradient norm only, where `GRADS` in a row after a finite one are needed.
 
 Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); huggingface/trl#6702.
 """
@@ -30,10 +30,8 @@ GRADS = 3
 
 def check(history: History) -> list[Finding] | NotChecked:
     """Find non-finite or vanished losses in the latest steps."""
-    loss = history.columns.get("loss/step")
-    if not len(loss) and not history.evals:
-        return NotChecked("no loss was recorded")
-    recent, grads = loss.tail(QUIET), history.columns.get("grad/norm").tail(GRADS)
+    loss, norms = history.columns.get("loss/step"), history.columns.get("grad/norm")
+    recent, grads = loss.tail(QUIET), norms.tail(GRADS)
     bad = int((~np.isfinite(recent)).sum())
     last = history.evals[-1] if history.evals else None
     safe = _last_safe(history)
@@ -48,7 +46,11 @@ def check(history: History) -> list[Finding] | NotChecked:
         text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"
         evidence = {"step": last.step, "examples": last.non_finite, "n": last.n}
         return [Finding(level="critical", message=text, action=action, evidence=evidence)]
-    if len(grads) == GRADS and not np.isfinite(grads).any():
+    if not len(loss) and history.columns.series:
+        return NotChecked("the loss is computed outside the model, where it cannot be seen")
+    if not len(loss) and last is None:
+        return NotChecked("no loss was recorded")
+    if len(grads) == GRADS and not np.isfinite(grads).any() and np.isfinite(norms.values).any():
         text = f"The gradient norm is NaN/Inf for {GRADS} logged steps in a row"
         evidence = {"grad_norms": grads.tolist()}
         return [Finding(level="error", message=text, action=action, evidence=evidence)]

@@ -39,7 +39,10 @@ def check(history: History) -> list[Finding] | NotChecked:
     if now["em_trend"] != "plateau" or not learning_rate_fell(history):
         return []
     best = now["best_ckpt"]
-    text = f"EM plateau since step {now['em_reference']}: {now['em']:.1%} of {now['n']}"
+    text = (
+        f"EM plateau since step {now['em_reference']}: {now['em']:.1%} "
+        f"[{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
+    )
     action = f"Consider stopping. Best checkpoint: {best or 'none saved yet'}"
     keys = ("em", "n", "em_change", "em_change_low", "em_change_high", "margin", "em_reference")
     evidence = {key: now[key] for key in keys}

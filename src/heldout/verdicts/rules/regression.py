@@ -31,7 +31,7 @@ def check(history: History) -> list[Finding] | NotChecked:
         return []
     text = (
         f"EM fell by {-now['em_change']:.1%} since step {now['em_reference']}, "
-        f"to {now['em']:.1%} of {now['n']}"
+        f"to {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
     )
     action = f"Keep {now['best_ckpt'] or 'an earlier checkpoint (none is saved)'}."
     keys = ("em", "n", "em_change", "em_change_low", "em_change_high", "em_reference")

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 
 from heldout.derive.history import History
+from heldout.records import spelled
 from heldout.views.exporter import Exporter
 
-EVAL_FIELDS = ("n", "em", "em_low", "em_high", "ce", "ece", "entropy", "token_accuracy")
+EVAL_FIELDS = (
+    *("n", "em", "em_low", "em_high", "ce", "ce_low", "ce_high"),
+    *("ece", "ece_low", "ece_high", "entropy", "token_accuracy"),
+)
 
 
 def write(history: History) -> bytes:
@@ -38,9 +41,8 @@ def write(history: History) -> bytes:
 def _text(value: float | None) -> str:
     if value is None:
         return ""
-    if not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    return repr(value)
+    number = spelled(value)
+    return number if isinstance(number, str) else repr(number)
 
 
 EXPORTER = Exporter(name="csv", suffix=".csv", media_type="text/csv; charset=utf-8", write=write)

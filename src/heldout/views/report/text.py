@@ -49,8 +49,10 @@ def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
         others = ", ".join(name.replace("checkpoint", "") for name in last["tied"][1:])
         yield f"  best {last['best_ckpt']}" + (f", tied with {others}" if others else "")
     yield (
-        f"CE {last['ce']:.3f} nats, ECE {last['ece']:.3f} (chance alone {last['ece_null']:.3f}) "
-        f"over {last['tokens']:,} tokens" + (", rose > 20 %" if last["ece_rise"] else "")
+        f"CE {last['ce']:.3f} [{last['ce_low']:.3f}, {last['ce_high']:.3f}] nats, "
+        f"ECE {last['ece']:.3f} [{last['ece_low']:.3f}, {last['ece_high']:.3f}] "
+        f"(chance alone {last['ece_null']:.3f}) over {last['tokens']:,} tokens"
+        + (", rose > 20 %" if last["ece_rise"] else "")
     )
 
 
