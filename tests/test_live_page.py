@@ -74,7 +74,9 @@ def _watch_it_fill(page: Page) -> None:
         timeout=PATIENCE
     )
     expect(page.locator("#panel-lora ol li")).to_have_count(5, timeout=PATIENCE)
-    expect(page.locator("#panel-alerts")).to_contain_text("plateau", timeout=PATIENCE)
+    alerts = page.locator("#panel-alerts")
+    expect(alerts).to_contain_text("No open alerts", timeout=PATIENCE)
+    expect(alerts).to_contain_text("needs 3 evaluations", timeout=PATIENCE)
     expect(page.get_by_text("live", exact=True).first).to_be_visible()
 
 

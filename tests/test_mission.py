@@ -61,9 +61,12 @@ status_writer.update_pattern_matrix(matrix)
 LORA = """
 from heldout import capture_lora_initial_state, compute_lora_deltas
 
+# Call `capture_lora_initial_state()` after LoRA setup
 initial_state = capture_lora_initial_state(model)
-train_a_little(model)
+train_some_steps(model)
+# Call `compute_lora_deltas()` every 500 steps
 deltas = compute_lora_deltas(model, initial_state)
+# Add to status JSON
 status_writer.update_lora_deltas(deltas)
 """
 
@@ -77,7 +80,7 @@ with torch.no_grad():
 
 # Add to status:
 status_writer.update_streaming_metrics(
-    streaming_ce=streaming_ce_ema,
+    streaming_ce=self.streaming_ce_ema,
     current_entropy=entropy
 )
 """
@@ -85,15 +88,12 @@ status_writer.update_streaming_metrics(
 ALERTS_AND_THROUGHPUT = """
 from heldout import generate_smart_alerts
 
-throughput = {
-    'tokens_per_sec': tokens_per_sec,
-    'tokens_per_step': tokens_this_step,
-    'total_tokens': tokens_processed
-}
+# Add to status:
+throughput = self.compute_throughput(state, tokenizer, raw_examples)
 status_writer.update_throughput(throughput)
 
 # In update methods, add:
-status['smart_alerts'] = generate_smart_alerts(status)
+status['smart_alerts'] = self.generate_smart_alerts(status)
 """
 
 
@@ -143,7 +143,7 @@ def test_the_pattern_tracker_snippet(status: heldout.StatusWriter, tokenizer: An
 
 
 def test_the_lora_snippet(status: heldout.StatusWriter) -> None:
-    def train_a_little(model: Any) -> None:
+    def train_some_steps(model: Any) -> None:
         optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
         for _ in range(3):
             ids = torch.tensor([[5, 6, 7, 8]])
@@ -151,7 +151,7 @@ def test_the_lora_snippet(status: heldout.StatusWriter) -> None:
             optimizer.step()
 
     names = run_snippet(
-        LORA, model=tiny.lora_model(), train_a_little=train_a_little, status_writer=status
+        LORA, model=tiny.lora_model(), train_some_steps=train_some_steps, status_writer=status
     )
     assert [entry["layer"] for entry in names["deltas"]] == [0, 1, 2]
     for entry in on_disk()["lora_layer_deltas"]:
@@ -166,7 +166,7 @@ def test_the_entropy_snippet(status: heldout.StatusWriter) -> None:
         torch=torch,
         model=tiny.model(),
         full_inputs=full_inputs,
-        streaming_ce_ema=0.78,
+        self=SimpleNamespace(streaming_ce_ema=0.78),
         status_writer=status,
     )
     assert on_disk()["streaming_ce"] == 0.78
@@ -176,9 +176,17 @@ def test_the_entropy_snippet(status: heldout.StatusWriter) -> None:
 def test_the_alerts_and_throughput_snippets(status: heldout.StatusWriter) -> None:
     names = run_snippet(
         ALERTS_AND_THROUGHPUT,
-        tokens_per_sec=1200.0,
-        tokens_this_step=4096,
-        tokens_processed=81920,
+        self=SimpleNamespace(
+            compute_throughput=lambda state, tokenizer, examples: {
+                "tokens_per_sec": 1200.0,
+                "tokens_per_step": 4096,
+                "total_tokens": 81920,
+            },
+            generate_smart_alerts=heldout.generate_smart_alerts,
+        ),
+        state=None,
+        tokenizer=None,
+        raw_examples=None,
         status_writer=status,
         status={"loss": float("nan"), "fixed_eval": {"em_trend": "plateau", "best_ckpt": "c-1"}},
     )
@@ -278,8 +286,9 @@ def test_lora_top_five_displays_correctly(long: History, page: Page) -> None:
     rows = page.locator("#panel-lora ol li")
     expect(rows).to_have_count(5)
     for row, layer in zip(rows.all_inner_texts(), largest, strict=True):
-        assert row.startswith(f"layer {layer.layer}")
-        assert f"{layer.delta_norm:.2f}"[:3] in row
+        name, value, *_ = row.split("\n")
+        assert name == f"layer {layer.layer}"
+        assert float(value) == pytest.approx(layer.delta_norm, rel=1e-3)
 
 
 @pytest.mark.slow

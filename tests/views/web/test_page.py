@@ -50,7 +50,10 @@ def page(chromium: Browser, server: str) -> Iterator[Page]:
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on(
-        "console", lambda m: troubles.append(m.text) if m.type in ("error", "warning") else None
+        "console",
+        lambda m: (
+            troubles.append(f"{m.text} {m.location}") if m.type in ("error", "warning") else None
+        ),
     )
     page.on("request", lambda r: troubles.append(r.url) if "127.0.0.1" not in r.url else None)
     yield page

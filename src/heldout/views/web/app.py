@@ -66,6 +66,7 @@ def create_app(
         routes=[
             Route("/", _page),
             Route("/run/{id}", _page),
+            Route("/favicon.ico", _no_icon),  # browsers ask for it on pages that name no icon
             Route("/api/runs", _runs),
             Route("/api/runs/{id}", _run),
             Route("/api/runs/{id}/events", _events),
@@ -145,6 +146,10 @@ async def _page(request: Request) -> Response:
         return FileResponse(index, headers={"Cache-Control": "no-cache"})
     text = index.read_text("utf-8").replace('<base href="./"', f'<base href="{base}"', 1)
     return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
+
+
+async def _no_icon(request: Request) -> Response:
+    return Response(status_code=204)
 
 
 async def _runs(request: Request) -> Response:
