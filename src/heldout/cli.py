@@ -51,7 +51,7 @@ def train(
 
 @app.command()
 def demo(
-    steps: Annotated[int, typer.Option(min=6, help="Optimizer steps")] = 120,
+    steps: Annotated[int, typer.Option(min=6, help="Optimizer steps")] = 84,
     port: Port = PORT,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser")] = True,
     set_: Sets = None,

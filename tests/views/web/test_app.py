@@ -173,7 +173,7 @@ def test_a_page_that_was_not_built_says_how_to_build_it(runs: Path, tmp_path: Pa
     app = create_app(runs, static=tmp_path / "nothing")
     answer = TestClient(app, base_url="http://localhost").get("/run/first")
     assert answer.status_code == 200
-    assert "npm run build" in answer.text
+    assert "make web" in answer.text
     assert 'href="../api/runs"' in answer.text
 
 

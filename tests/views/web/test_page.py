@@ -41,7 +41,7 @@ def page(chromium: Browser, server: str) -> Iterator[Page]:
     It asks for `server` so that it is closed before the server is, which would be such an error.
     """
     built = (STATIC / "index.html").is_file()
-    assert built, "the page is not built: cd web && npm ci && npm run build"
+    assert built, "the page is not built: make web"
     context = chromium.new_context(
         viewport={"width": 1400, "height": 900}, reduced_motion="reduce", locale="en-GB"
     )
@@ -340,7 +340,7 @@ def test_no_width_cuts_the_page_off(page: Page, server: str, width: int) -> None
 
 def test_the_scripts_are_small_enough_to_load_at_once() -> None:
     scripts = list((STATIC / "assets").glob("*.js"))
-    assert scripts, "the page is not built: cd web && npm ci && npm run build"
+    assert scripts, "the page is not built: make web"
     compressed = sum(len(gzip.compress(script.read_bytes())) for script in scripts)
     assert compressed <= MOST_SCRIPT_BYTES
 

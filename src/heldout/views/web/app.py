@@ -47,7 +47,7 @@ _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>held
 <h1>The page is not built yet</h1>
 <p>The data is served: <a href="{base}api/runs">api/runs</a>. To build the page, run this in the
 source checkout, then load this page again:</p>
-<pre>cd web &amp;&amp; npm ci &amp;&amp; npm run build</pre></html>
+<pre>make web</pre></html>
 """
 
 
@@ -91,7 +91,7 @@ def create_app(
 def serve(
     root: Path,
     host: str = "127.0.0.1",
-    port: int = 8123,
+    port: int = 0,
     *,
     token: str | None = None,
     ready: Callable[[str], None] | None = None,
