@@ -215,7 +215,12 @@ class Watch:
         return result
 
     def _write(self, facts: list[AnyRecord], durable: bool = False) -> None:
-        """Facts to the journal, then to the judge, then its answers to the journal."""
+        """Facts to the journal, then to the judge, then its answers to the journal.
+
+        Answers that the disk refuses are kept and written behind the next facts.
+        """
+        if not facts:
+            return
         written = self.journal.append(facts, durable=durable)
         if not written and not self._warned:
             log.warning("%s cannot be written; training goes on", self.journal.path)
@@ -224,8 +229,10 @@ class Watch:
         for fact in written:
             judged += self._guard("judge", self.judge.feed, fact) or []
         self._owed += judged
-        if self._owed and self.journal.append(self._owed):
-            self._owed = []
+        if self._owed and not self.journal.lost:
+            if self.journal.append(self._owed):
+                self._owed = []
+            self.journal.lost = 0  # refused answers are not lost: they are kept here
         for listener in self._listeners if written else ():
             self._guard("listener", listener, [*written, *judged], self.history)
 

@@ -507,6 +507,26 @@ def test_a_full_disk_loses_rows_not_the_training_and_is_told_when_it_recovers(
     assert steps == {1, 2, 5, 6}
 
 
+def test_a_verdict_that_the_disk_refuses_is_written_with_the_next_step(
+    tmp_path: Path, tokenizer: Any, eval_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = Journal._write, []
+
+    def refuse_once(self: Journal, records: Any) -> bool:
+        if any(isinstance(r, Verdict) and r.state == "open" for r in records) and not refused:
+            refused.append(records)
+            return False
+        return write(self, records)
+
+    monkeypatch.setattr(Journal, "_write", refuse_once)
+    callbacks = [watch(tmp_path, eval_set), Poison(3)]
+    trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
+    assert len(refused) == 1
+    assert history(tmp_path).alerts["loss-not-finite", ""].state == "open"
+    assert notes(tmp_path, "lost") == []
+    assert_replay_equals_live(tmp_path)
+
+
 def test_a_resumed_run_continues_its_journal_and_its_curves(
     tmp_path: Path, tokenizer: Any, eval_set: Path
 ) -> None:
