@@ -22,7 +22,6 @@ SCHEMA = 1
 Level = Literal["info", "warning", "error", "critical"]
 State = Literal["pending", "open", "escalated", "resolved", "closed", "no-data", "error"]
 Action = Literal["continue", "stop", "roll-back", "none"]
-Trend = Literal["improving", "plateau", "regressing", "inconclusive"]
 Direction = Literal["higher", "lower", "none"]
 
 

@@ -70,7 +70,6 @@ def fixed_eval(history: History) -> dict[str, Any]:
         **found.facts([result.step for result in history.evals]),
         "best_ckpt": tied[0] if tied else None,
         "tied": tied,
-        "em_first": history.evals[0].em,
         "margin": margin(history),
     }
 
