@@ -99,6 +99,11 @@ def test_a_float_may_be_written_as_people_write_it(config: Load, text: str, valu
         ("lora.alpha", "0.5", 0.5),
         ("eval.patterns", "{sql: select}", {"sql": "select"}),
         ("train.extra", "{packing: true}", {"packing": True}),
+        ("eval.turns", "all", "all"),
+        ("eval.extract", "last-number", "last-number"),
+        ("eval.extract", "'#### (.*)'", "#### (.*)"),
+        ("eval.extract", "null", None),
+        ("data.response_key", "gold", "gold"),
     ],
 )
 def test_a_setting_takes_any_of_its_types(
@@ -141,6 +146,22 @@ def test_a_required_setting_that_is_missing_is_named_with_its_meaning(config: Lo
         ("train.keep", "many", "must be int or null, found 'many' (str)"),
         ("model.name", "7", "must be str, found 7 (int)"),
         ("eval.patterns", "[a]", "must be dict, found ['a'] (list)"),
+        ("eval.turns", "al", "must be 'last' or 'all', found 'al'. Did you mean all?"),
+        ("eval.turns", "null", "must be str, found None (NoneType)"),
+        ("eval.max_tokens", "0", "must be at least 1, found 0"),
+        ("eval.prompt_key", "''", "must name a field, or be null to detect it; found ''"),
+        (
+            "eval.extract",
+            "'(a'",
+            "is no regular expression: missing ), unterminated subpattern at "
+            "position 0, found '(a'",
+        ),
+        (
+            "eval.extract",
+            "(a)(b)",
+            "must have one group at most, found 2 in '(a)(b)'. Write (?:...) "
+            "for brackets that are not around the answer, as in '#### (.*)'.",
+        ),
     ],
 )
 def test_a_wrong_value_says_what_is_accepted(config: Load, name: str, text: str, said: str) -> None:

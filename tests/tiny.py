@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,20 @@ def lora_model(seed: int = 0, layers: int = 3, **changes: Any) -> Any:
     return get_peft_model(
         model(seed, num_hidden_layers=layers), LoraConfig(**{**settings, **changes})
     )
+
+
+def generate(model: Any, prompt: Sequence[int], length: int, **settings: Any) -> list[int]:
+    """The model's own greedy answer to one prompt: at most `length` tokens."""
+    with torch.no_grad():
+        out = model.generate(
+            input_ids=torch.tensor([list(prompt)]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=False,
+            max_new_tokens=length,
+            pad_token_id=0,
+            **settings,
+        )
+    return list(out[0, len(prompt) :].tolist())
 
 
 def rows(n: int) -> list[dict[str, Any]]:

@@ -17,12 +17,14 @@ from heldout.views.status import StatusWriter
 if TYPE_CHECKING:
     from heldout.adapters.huggingface import Monitor
     from heldout.evals.evaluate import FixedEvalSet
+    from heldout.evals.options import EvalOptions
     from heldout.signals.entropy import compute_token_entropy
     from heldout.signals.lora import capture_lora_initial_state, compute_lora_deltas
 
 __version__ = version("heldout")
 
 __all__ = [
+    "EvalOptions",
     "FixedEvalSet",
     "HeldoutError",
     "Monitor",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _NEEDS_TORCH = {
+    "EvalOptions": "heldout.evals.options",
     "FixedEvalSet": "heldout.evals.evaluate",
     "Monitor": "heldout.adapters.huggingface",
     "capture_lora_initial_state": "heldout.signals.lora",

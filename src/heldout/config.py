@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from heldout.errors import ConfigError
 
 REQUIRED = object()
 PREFIX = "HELDOUT_"
+LAST_NUMBER = "last-number"
+TURNS = ("last", "all")
+
+Check = Callable[[str, Any], str]
+"""Called with the name and a value of the right type; returns what is wrong with it, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,51 @@ class Setting:
     help: str
     minimum: float = 1
     """The least accepted value of a number."""
+    check: Check | None = None
+    """What its values must satisfy besides."""
 
 
 def _s(
-    name: str, types: type | tuple[type, ...], default: Any, text: str, minimum: float = 1
+    name: str,
+    types: type | tuple[type, ...],
+    default: Any,
+    text: str,
+    minimum: float = 1,
+    check: Check | None = None,
 ) -> Setting:
-    return Setting(name, types if isinstance(types, tuple) else (types,), default, text, minimum)
+    kinds = types if isinstance(types, tuple) else (types,)
+    return Setting(name, kinds, default, text, minimum, check)
+
+
+def one_of(*choices: str) -> Check:
+    """A check that a value is one of `choices`."""
+
+    def check(name: str, value: Any) -> str:
+        if value in choices:
+            return ""
+        wanted = " or ".join(map(repr, choices))
+        return f"{name} must be {wanted}, found {value!r}.{nearest(str(value), choices)}"
+
+    return check
+
+
+def extraction(name: str, value: Any) -> str:
+    """What is wrong with a setting that finds the answer in a text; "" if nothing is."""
+    if value is None or value == LAST_NUMBER:
+        return ""
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        return f"{name} is no regular expression: {error}, found {value!r}"
+    if groups <= 1:
+        return ""
+    remedy = "Write (?:...) for brackets that are not around the answer, as in '#### (.*)'."
+    return f"{name} must have one group at most, found {groups} in {value!r}. {remedy}"
+
+
+def named(name: str, value: Any) -> str:
+    """What is wrong with a setting that names a field; "" if nothing is."""
+    return f"{name} must name a field, or be null to detect it; found ''" if value == "" else ""
 
 
 NONE = type(None)
@@ -47,12 +92,94 @@ SETTINGS: tuple[Setting, ...] = (
     _s("model.gguf_file", (str, NONE), None, "GGUF file inside model.name, where it is one"),
     _s("model.dtype", str, "float32", "float32, bfloat16, float16 or auto"),
     _s("data.train", str, REQUIRED, "Training set, JSONL; relative to the config file"),
+    _s(
+        "data.prompt_key",
+        (str, NONE),
+        None,
+        "Field of data.train with the prompt; default: detected",
+        check=named,
+    ),
+    _s(
+        "data.response_key",
+        (str, NONE),
+        None,
+        "Field of data.train with the response; default: detected",
+        check=named,
+    ),
     _s("eval.data", str, REQUIRED, "Fixed held-out set, JSONL; relative to the config file"),
     _s("eval.every", int, 500, "Optimizer steps between evaluations"),
     _s("eval.at_start", bool, True, "Also evaluate before the first step"),
     _s("eval.max_samples", int, 2000, "Examples to take from eval.data at most"),
     _s("eval.margin", float, 0.01, "Change in exact match too small to matter (plateau)", 0),
+    _s(
+        "eval.reference",
+        (int, NONE),
+        None,
+        "Step to compare every evaluation with; default: two evaluations ago, and any better one",
+        0,
+    ),
     _s("eval.patterns", dict, {}, "Pattern name to regular expression; empty means the defaults"),
+    _s(
+        "eval.prompt_key",
+        (str, NONE),
+        None,
+        "Field of eval.data with the prompt; default: detected",
+        check=named,
+    ),
+    _s(
+        "eval.response_key",
+        (str, NONE),
+        None,
+        "Field of eval.data with the golden response; default: detected",
+        check=named,
+    ),
+    _s(
+        "eval.turns",
+        str,
+        "last",
+        "Turns of a conversation to score: last, or all (each with what was said before it)",
+        check=one_of(*TURNS),
+    ),
+    _s(
+        "eval.max_tokens",
+        (int, NONE),
+        None,
+        "Longest example in tokens; longer ones are left out and counted; default: what the model "
+        "takes",
+    ),
+    _s("eval.normalize_case", bool, False, "Ignore letter case when texts are compared"),
+    _s(
+        "eval.normalize_whitespace",
+        bool,
+        False,
+        "Take any run of whitespace as one space when texts are compared",
+    ),
+    _s(
+        "eval.extract",
+        (str, NONE),
+        None,
+        "Compare only this part of both texts: a regular expression with one group, or last-number",
+        check=extraction,
+    ),
+    _s(
+        "eval.max_new_tokens",
+        (int, NONE),
+        None,
+        "Tokens after which an answer is cut; default: twice the golden answer's and 32 more",
+    ),
+    _s(
+        "eval.full_text",
+        bool,
+        False,
+        "Decode wrong answers to their end, for their whole text and calibration of whole answers",
+    ),
+    _s(
+        "eval.ece_bins",
+        str,
+        "guo",
+        "Bins of the calibration error: guo, ten bins (a, b], or torchmetrics, [a, b) and one for 1.0",
+        check=one_of("guo", "torchmetrics"),
+    ),
     _s("lora.r", int, 16, "Rank of the adapters"),
     _s("lora.alpha", (int, float), 32, "Scaling numerator: dW = alpha / r * B A", 0),
     _s("lora.dropout", float, 0.0, "Dropout on the adapters' input", 0),
@@ -181,7 +308,8 @@ def _problem(name: str, value: Any) -> str:
         number = _converted(name, value)
         if isinstance(number, int | float) and not number >= least and bool not in types:
             return f"{name} must be at least {least:g}, found {value!r}"
-        return ""
+        check = BY_NAME[name].check
+        return check(name, value) if check else ""
     wanted = " or ".join("null" if each is NONE else each.__name__ for each in types)
     return f"{name} must be {wanted}, found {value!r} ({type(value).__name__})"
 

@@ -39,6 +39,10 @@ class EvalSet(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence a line that could not be used, as `file:line: what is wrong`."""
     remarks: list[str] = []
     """What holds for the whole set and a reader of its scores should know."""
+    too_long: int = 0
+    """Examples left out because the model, or the limit asked for, takes fewer tokens."""
+    overlap: list[str] = []
+    """One sentence an example that the training set holds too, or whose prompt it holds."""
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -92,11 +96,20 @@ class Item(Record, frozen=True, kw_only=True):
     """Length bin by golden response tokens, EOS included."""
     tokens: int
     correct: bool
+    """String exact match: greedy decoding's text is an accepted answer after normalisation."""
+    token_correct: bool
+    """Greedy decoding gives the golden response token by token."""
     ce: float
     """Mean over the response tokens, nats."""
     entropy: float
     divergence: int | None
     """0-based response position of the first token greedy decoding would get wrong."""
+    near_tie: bool = False
+    """Whether the numerics of another batch or kernel could turn `token_correct` around."""
+    text: str | None = None
+    """What greedy decoding says where it diverges, up to where it no longer could be right."""
+    group: str = ""
+    """Examples of one group (turns of a conversation, questions on one text) are not independent."""
 
 
 class Bin(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,11 +130,19 @@ class EvalResult(Record, frozen=True, kw_only=True):
     em: float
     em_low: float
     em_high: float
-    """Wilson 95 % interval of `em`."""
+    """String exact match and its Wilson 95 % interval."""
+    token_em: float
+    """Exact match token by token; never above `em`."""
+    near_ties: int
+    """Examples whose token exact match hangs on a gap within the arithmetic's own noise."""
+    decoded: int
+    """Examples that had to be decoded, because their text could still match."""
     ce: float
     ce_low: float
     ce_high: float
     """95 % interval of `ce`, with examples and not tokens as independent."""
+    ce_by_example: float
+    """Mean over examples of their mean cross-entropy, where `ce` is the mean over tokens."""
     entropy: float
     token_accuracy: float
     ece: float
@@ -130,12 +151,24 @@ class EvalResult(Record, frozen=True, kw_only=True):
     """95 % interval of `ece`, by resampling examples."""
     ece_null: float
     """What `ece` would be expected to show at these confidences if calibration were perfect."""
+    ece_equal_mass: float
+    """The same with ten bins of as many tokens each."""
+    confidence_gap: float
+    """Mean confidence less accuracy: above 0 is overconfident."""
+    brier: float
+    """Mean squared difference of confidence and being right, over tokens."""
+    sequence_ece: float | None = None
+    """ECE of whole answers, where all were decoded to their end."""
     tokens: int
     non_finite: int
     """Examples whose logits held a NaN or an infinity; they count as wrong."""
     seconds: float
     bins: list[Bin]
     """The reliability diagram: ten equal-width confidence bins (a, b]."""
+    rechecked: int = 0
+    """Examples answered again by the model's own `generate`, at the start of a run."""
+    mismatched: list[str] = []
+    """The ids of those for which it said something else than the one pass, near-ties left out."""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 import heldout.signals.each
 from heldout.derive.history import History
-from heldout.derive.patterns import Patterns, classify, get_default_patterns
+from heldout.derive.patterns import Patterns, classify
 from heldout.evals.evaluate import METRICS as EVAL_METRICS
-from heldout.evals.evaluate import end_tokens, evaluate
-from heldout.evals.fixed_set import Example, FixedSet
+from heldout.evals.evaluate import Evaluator
+from heldout.evals.fixed_set import Example
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
 from heldout.signals.moment import Batch, Moment, Signal, to_host
@@ -40,20 +40,64 @@ Listener = Callable[[Sequence[AnyRecord], History], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to evaluate and when. Without a fixed set everything else is still watched."""
+    """What to evaluate and when. Without an evaluator everything else is still watched."""
 
-    fixed: FixedSet | None = None
-    tokenizer: Any = None
+    evaluator: Evaluator | None = None
     every: int
     at_start: bool = True
-    patterns: Patterns = field(default_factory=get_default_patterns)
     without: Collection[str] = ()
     """Signals to leave out, by file name."""
 
-    def cell(self, example: Example) -> tuple[str, str]:
-        """The (pattern, length bin) of an example; a label in the data wins over the prompt."""
-        found, length = classify(example.row.prompt, len(example.response_ids), self.patterns)
+    def due(self, step: int, last: bool) -> bool:
+        """Whether the set is scored after this step."""
+        return step % self.every == 0 or last
+
+
+def cells(patterns: Patterns) -> Callable[[Example], tuple[str, str]]:
+    """Return what sorts an example into its (pattern, length bin); a label in the data wins."""
+
+    def cell(example: Example) -> tuple[str, str]:
+        found, length = classify(example.row.prompt, len(example.response_ids), patterns)
         return example.row.pattern or found, length
+
+    return cell
+
+
+class Follower:
+    """One of several processes that records nothing and scores its share of the set.
+
+    Its main process must evaluate at the same steps. One that is `leaving` says so at the next
+    evaluation, so that the others do not wait for it.
+    """
+
+    def __init__(self, plan: Plan, leaving: bool = False) -> None:
+        self.plan = plan
+        self.leaving = leaving
+        self.tried = -1
+        self._evaluator = plan.evaluator
+
+    def begin(self, step: int, model: nn.Module) -> None:
+        """Training starts at `step`."""
+        if self.plan.at_start and not step:
+            self.evaluate(model, 0)
+
+    def step(self, step: int, model: nn.Module, last: bool = False) -> None:
+        """An optimizer step ended."""
+        if self.plan.due(step, last):
+            self.evaluate(model, step)
+
+    def evaluate(self, model: nn.Module, step: int) -> None:
+        """Score this process's share, unless this step was scored or a process has left."""
+        if self._evaluator is None or self.tried == step:
+            return
+        self.tried = step
+        if not self._evaluator.ranks.all(not self.leaving):
+            self._evaluator = None
+            return
+        try:
+            self._evaluator.evaluate(model, step)
+        except Exception as error:  # the main process has the same one and notes it
+            log.warning("heldout: evaluation failed; training goes on: %s", error)
 
 
 class Watch:
@@ -70,7 +114,10 @@ class Watch:
         self.journal = Journal(folder / FILE_NAME)
         for record in read(self.journal.path)[0]:
             self.judge.feed(record)
-        self._tried = -1
+        self._evaluator = plan.evaluator
+        self.tried = -1
+        """The step of the last evaluation that was begun."""
+        self._checked = False
         self._listeners = list(listeners)
         self._signals: dict[str, Signal] = {}
         self._clock = time.perf_counter()
@@ -89,7 +136,7 @@ class Watch:
         For a resumed run `state` is what `state()` gave when the checkpoint was saved.
         """
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
-        self._write([run, *(EVAL_METRICS if self.plan.fixed else ())])
+        self._write([run, *(EVAL_METRICS if self.plan.evaluator else ())])
         for make in load(heldout.signals.each, "SIGNAL"):
             name = make.__module__.rsplit(".", 1)[-1]
             if name not in self.plan.without:
@@ -129,7 +176,7 @@ class Watch:
             records = self._guard(name, signal.records, moment)
             if records:
                 self._write(list(records))
-        if step % self.plan.every == 0 or last:
+        if self.plan.due(step, last):
             self.evaluate(model, step)
         self.mark()
 
@@ -154,9 +201,13 @@ class Watch:
 
     def evaluate(self, model: nn.Module, step: int) -> EvalResult | None:
         """Score the fixed set now, unless this step already was; None when there is nothing to."""
-        if self.plan.fixed is None or self._tried == step:
+        if self._evaluator is None or self.tried == step:
             return None
-        self._tried = step
+        self.tried = step
+        if not self._evaluator.ranks.all(True):
+            self._evaluator = None
+            self.note(step, "failure", "a process left the evaluation: it is off from here on")
+            return None
         result: EvalResult | None = self._guard("evaluation", self._evaluate, model, step)
         return result
 
@@ -207,11 +258,14 @@ class Watch:
         return {name: [next(numbers) for _ in each] for name, each in kept.items()}
 
     def _evaluate(self, model: nn.Module, step: int) -> EvalResult:
-        plan = self.plan
-        assert plan.fixed is not None
-        ends = end_tokens(model, plan.tokenizer)
-        items, result = evaluate(model, plan.fixed, step, plan.cell, ends)
+        evaluator = self._evaluator
+        assert evaluator is not None
+        told = len(evaluator.remarks)
+        items, result = evaluator.evaluate(model, step, check=not self._checked)
+        self._checked = True
         self._write([*items, result], durable=True)
+        for remark in evaluator.remarks[told:]:
+            self.note(step, "evaluation", remark)
         return result
 
     def _write(self, facts: list[AnyRecord], durable: bool = False) -> None:

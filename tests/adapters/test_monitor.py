@@ -21,7 +21,7 @@ import heldout
 import heldout.signals.each
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError
-from heldout.evals.score import score
+from heldout.evals.evaluate import FixedEvalSet
 from heldout.folder import load
 from heldout.records import Checkpoint, Decision, EvalResult, Layers, Note, Sample, Verdict
 from heldout.signals.moment import to_host
@@ -260,14 +260,19 @@ def test_replaying_the_facts_gives_the_verdicts_of_the_live_run(
 def test_the_eval_result_is_the_score_of_the_weights_at_that_step(
     tmp_path: Path, tokenizer: Any, eval_set: Path
 ) -> None:
-    from heldout.evals.fixed_set import load as load_set
-
     model = tiny.lora_model()
     trainer(tmp_path, tokenizer, model, watch(tmp_path, eval_set)).train()
-    scores = score(model, load_set(eval_set, tokenizer).examples, [tokenizer.eos_token_id])
+    again = FixedEvalSet(eval_set, tokenizer).evaluate(model, 6)
     last = history(tmp_path).evals[-1]
-    assert last.correct == scores.correct.sum()
-    assert last.ce == pytest.approx(scores.ce_sum.sum() / scores.tokens.sum())
+    assert (last.correct, last.ce) == (again["correct"], pytest.approx(again["ce"]))
+
+
+def test_the_first_evaluation_of_a_run_is_checked_against_generate(
+    tmp_path: Path, tokenizer: Any, eval_set: Path
+) -> None:
+    trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set)).train()
+    evals = history(tmp_path).evals
+    assert [(e.rechecked, e.mismatched) for e in evals] == [(20, []), (0, []), (0, []), (0, [])]
 
 
 def test_a_model_without_lora_says_so_and_trains_on(
@@ -476,7 +481,7 @@ def test_an_evaluation_that_fails_is_noted_and_training_goes_on(
     def fail(*args: Any) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("heldout.watch.evaluate", fail)
+    monkeypatch.setattr("heldout.watch.Evaluator.evaluate", fail)
     run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, eval_set))
     run.train()
     assert run.state.global_step == STEPS

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from facts import checkpoint, evaluation, history, item, result, run, score
 
 from heldout.derive.history import History
-from heldout.derive.progress import fixed_eval, flat_since, judge, margin, tied_checkpoints
+from heldout.derive.progress import fixed_eval, flat_since, judge, margin, pinned, tied_checkpoints
+from heldout.records import Item
 
 CONTRACT = {"em", "ce", "ece", "best_ckpt", "em_trend", "ece_rise"}
 
@@ -71,15 +73,15 @@ def test_evaluations_are_compared_on_the_examples_they_share() -> None:
     second = [item(10, f"e{i}", True) for i in range(30, 90)]
     found = judge(history(*first, result(0, 0, 60), *second, result(10, 60, 60)))
     assert found is not None
-    assert found.change == 1.0
-    assert found.trend == "improving"
+    assert found.change.pair.change == 1.0
+    assert found.change.trend == "improving"
 
 
 def test_examples_of_an_evaluation_that_were_lost_leave_it_open() -> None:
     found = judge(history(*evaluation(0, score(10)), result(10, 90, 100)))
     assert found is not None
-    assert found.trend == "inconclusive"
-    assert (found.change, found.detectable) == (0.0, 1.0)
+    assert found.change.trend == "inconclusive"
+    assert (found.change.pair.change, found.change.pair.detectable()) == (0.0, 1.0)
 
 
 def test_the_margin_comes_from_the_run() -> None:
@@ -90,6 +92,38 @@ def test_the_margin_comes_from_the_run() -> None:
     wide = history(run(config={"eval": {"margin": 0.2}}), *facts)
     assert fixed_eval(wide)["em_trend"] == "plateau"
     assert fixed_eval(history(run(), *facts))["em_trend"] == "inconclusive"
+
+
+def test_the_slope_and_the_best_are_named_with_the_steps_they_are_from() -> None:
+    found = fixed_eval(scored(100, 200, 300, 250))
+    assert (found["best_em"], found["best_em_step"]) == (0.75, 20)
+    assert found["best_em_corrected"] <= 0.75
+    assert found["em_slope_since"] == 0
+    assert found["em_slope_low"] < found["em_slope"] < found["em_slope_high"]
+    assert fixed_eval(scored(100, 200))["em_slope"] is None
+
+
+def test_the_reference_can_be_pinned_by_the_run() -> None:
+    facts = [fact for i, k in enumerate((40, 60, 80, 99)) for fact in evaluation(10 * i, score(k))]
+    assert pinned(history(run(), *facts)) is None
+    assert pinned(history(run(config={"eval": {"reference": 5}}), *facts)) is None
+    held = history(run(config={"eval": {"reference": 0}}), *facts)
+    assert pinned(held) == 0
+    assert fixed_eval(held)["em_reference"] == 0
+    assert fixed_eval(history(run(), *facts))["em_reference"] == 10
+
+
+def test_examples_of_one_group_count_as_few() -> None:
+    def answers(step: int, right: int, group: str) -> list[Item]:
+        items = [item(step, f"e{i}", i < right) for i in range(100)]
+        return [msgspec.structs.replace(one, group=group) for one in items]
+
+    def trend(group: str) -> str:
+        facts = [*answers(0, 40, group), result(0, 40, 100), *answers(10, 60, group)]
+        return str(fixed_eval(history(*facts, result(10, 60, 100)))["em_trend"])
+
+    assert trend("") == "improving"
+    assert trend("one text") == "inconclusive"
 
 
 def test_a_plateau_says_since_when() -> None:

@@ -1,68 +1,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tiny
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heldout.errors import DataError, EmptySet, ModelError
-from heldout.evals.fixed_set import load, read_rows
+from heldout.evals.fixed_set import FixedSet, load, most_tokens
+from heldout.evals.overlap import Overlap, overlap
+from heldout.evals.rows import Keys, Message, Row, read_rows
 
 GOOD = {"prompt": "What is the capital of Peru?", "response": "Lima"}
 
 
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        ("{broken", "not JSON: Expecting property name enclosed in double quotes at column 2"),
-        ("[1, 2]", "expected an object, found list"),
-        ({"promt": "a", "response": "b"}, "'prompt' is missing. Found keys: 'promt', 'response'."),
-        ({"prompt": "a", "answr": "b"}, "Did you mean 'answer'?"),
-        ({"prompt": "a", "response": ""}, "'response' must be text that is not empty, found ''"),
-        ({"prompt": "a", "response": 3}, "'response' must be text that is not empty, found 3"),
-        ({"messages": []}, "'messages' must be a list of at least"),
-        (
-            {"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]},
-            "the last message is the 'user''s, not the assistant's: nothing to score",
-        ),
-        ({"messages": [{"role": "user"}, {"role": "assistant"}]}, "each message needs 'role'"),
-    ],
-)
-def test_a_bad_line_is_named_and_the_others_count(
-    tmp_path: Path, line: object, complaint: str
-) -> None:
-    path = tiny.write_jsonl(tmp_path / "set.jsonl", [GOOD, line, "", {**GOOD, "prompt": "Why?"}])
-    rows, skipped = read_rows(path)
-    assert [row.line for row in rows] == [1, 4]
-    assert len(skipped) == 1
-    assert skipped[0].startswith(f"{path}:2: ")
-    assert complaint in skipped[0]
+def asked(text: str) -> Message:
+    return {"role": "user", "content": text}
 
 
-def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "set.jsonl"
-    path.write_bytes(b'{"prompt": "caf\xe9", "response": "x"}\n{"prompt": "a", "response": "b"}\n')
-    rows, skipped = read_rows(path)
-    assert len(rows) == 1
-    assert "set.jsonl:1: not UTF-8" in skipped[0]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        GOOD,
-        {"prompt": GOOD["prompt"], "completion": "Lima"},
-        {"question": GOOD["prompt"], "answer": "Lima"},
-        {"user_prompt": GOOD["prompt"], "golden_response": "Lima"},
-        {"instruction": GOOD["prompt"], "input": "", "output": "Lima"},
-    ],
-)
-def test_the_usual_names_of_prompt_and_response_are_known(
-    tmp_path: Path, row: dict[str, str], tokenizer: Any
-) -> None:
-    example = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row]), tokenizer).examples[0]
-    assert (example.row.prompt, example.row.response) == (GOOD["prompt"], "Lima")
+def answer(text: str) -> Message:
+    return {"role": "assistant", "content": text}
 
 
 def test_ids_are_the_templates_own_and_the_response_ends_at_its_first_eos(
@@ -142,18 +102,46 @@ def test_an_empty_set_says_why_each_line_failed(tmp_path: Path, tokenizer: Any) 
         load(tmp_path / "c.jsonl", tokenizer)
 
 
-def test_duplicates_and_overlong_examples_are_counted_not_scored(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_duplicates_are_named_with_both_lines(tmp_path: Path, tokenizer: Any) -> None:
+    again = {"messages": [{"role": "user", "content": GOOD["prompt"]}, answer("Lima")]}
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, {**GOOD, "pattern": "p"}, again])
+    about = load(path, tokenizer).about
+    assert about.n == 1
+    assert about.skipped == [f"{path}:{line}: the same example as line 1" for line in (2, 3)]
+
+
+def test_overlong_examples_are_counted_and_reported_not_cut(tmp_path: Path) -> None:
     long = {"prompt": "word " * 400, "response": "x"}
-    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, long, GOOD])
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, long])
     short = tiny.tokenizer()
     short.model_max_length = 100
-    found = load(path, short)
-    assert found.about.n == 1
-    assert "a.jsonl:2: " in found.about.skipped[0]
-    assert "the model takes 100" in found.about.skipped[0]
-    assert "a.jsonl:3: the same example as line 1" in found.about.skipped[1]
+    about = load(path, short).about
+    assert (about.n, about.too_long) == (1, 1)
+    assert about.skipped[0].startswith(f"{path}:2: ")
+    assert about.skipped[0].endswith(" tokens, the model takes 100")
+    assert about.remarks == [
+        "1 of 2 examples are longer than the model or eval.max_tokens allows: left out, not cut"
+    ]
+
+
+def test_an_example_of_just_as_many_tokens_as_the_limit_fits(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, {"prompt": "a", "response": "b"}])
+    example = load(path, tokenizer).examples[0]
+    size = len(example.prompt_ids) + len(example.response_ids)
+    assert load(path, tokenizer, max_tokens=size).about.too_long == 0
+    about = load(path, tokenizer, max_tokens=size - 1).about
+    assert (about.n, about.too_long) == (1, 1)
+    assert f"a.jsonl:1: {size} tokens, more than the limit of {size - 1} (" in about.skipped[0]
+
+
+def test_the_most_tokens_are_the_least_of_the_models_and_the_setting() -> None:
+    config = tiny.config(max_position_embeddings=512)
+    assert most_tokens(config) == most_tokens(config, 600) == 512
+    assert most_tokens(config, 100) == most_tokens(object(), 100) == 100
+    assert most_tokens(object()) is None
+    assert most_tokens(SimpleNamespace(text_config=config)) == 512
 
 
 def test_a_limit_takes_examples_spread_over_the_file(tmp_path: Path, tokenizer: Any) -> None:
@@ -162,8 +150,187 @@ def test_a_limit_takes_examples_spread_over_the_file(tmp_path: Path, tokenizer: 
     assert lines == [1, 11, 21, 31]
 
 
-def test_the_hash_names_the_content(tmp_path: Path, tokenizer: Any) -> None:
-    one = load(tiny.write_jsonl(tmp_path / "a.jsonl", tiny.rows(5)), tokenizer).about
-    same = load(tiny.write_jsonl(tmp_path / "b.jsonl", tiny.rows(5)), tokenizer).about
-    other = load(tiny.write_jsonl(tmp_path / "c.jsonl", tiny.rows(6)), tokenizer).about
-    assert one.hash == same.hash != other.hash
+def test_the_hash_names_the_content_alone(tmp_path: Path, tokenizer: Any) -> None:
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", tiny.rows(5))
+    labelled = [{**row, "pattern": "p", "group": i} for i, row in enumerate(tiny.rows(5))]
+    pairs = [
+        {"question": row["messages"][0]["content"], "answer": row["messages"][1]["content"]}
+        for row in reversed(tiny.rows(5))
+    ]
+    other = tiny.tokenizer()
+    other.chat_template = "{{ bos_token }}" + tiny.TEMPLATE.replace("<|im_end|>", "!<|im_end|>")
+    hashes = {
+        load(path, tokenizer).about.hash,
+        load(path, other).about.hash,
+        load(tiny.write_jsonl(tmp_path / "b.jsonl", labelled), tokenizer).about.hash,
+        load(tiny.write_jsonl(tmp_path / "c.jsonl", pairs), tiny.tokenizer(None)).about.hash,
+    }
+    assert len(hashes) == 1
+    more = load(tiny.write_jsonl(tmp_path / "d.jsonl", tiny.rows(6)), tokenizer).about.hash
+    accepted = [{**row, "references": ["other"]} for row in tiny.rows(5)]
+    wider = load(tiny.write_jsonl(tmp_path / "e.jsonl", accepted), tokenizer).about.hash
+    assert len(hashes | {more, wider}) == 3
+
+
+@pytest.mark.parametrize("text", ["im", "end", "e", "<|im_end|>"])
+def test_an_answer_that_the_turns_end_holds_too_is_ended_as_any_other(
+    tmp_path: Path, text: str
+) -> None:
+    ends = tiny.tokenizer()
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [{**GOOD, "response": text}])
+    for template in (tiny.TEMPLATE, tiny.TEMPLATE.replace("assistant\n", "assistant\n<think>")):
+        ends.chat_template = template
+        (example,) = load(path, ends).examples
+        assert ends.decode(example.response_ids) == text.removesuffix("<|im_end|>") + "<|im_end|>"
+
+
+def test_an_answer_that_the_template_strips_ends_its_turn_too(tmp_path: Path) -> None:
+    strips = tiny.tokenizer()
+    strips.chat_template = tiny.TEMPLATE.replace("m['content']", "m['content'] | trim")
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [{**GOOD, "response": "Lima\n"}])
+    (example,) = load(path, strips).examples
+    assert strips.decode(example.response_ids) == "Lima<|im_end|>"
+    assert example.as_trained
+
+
+def test_other_special_tokens_in_an_answer_do_not_end_it(tmp_path: Path) -> None:
+    thinks = tiny.tokenizer()
+    thinks.add_special_tokens({"additional_special_tokens": ["<think>"]})
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [{**GOOD, "response": "<think>Peru. Lima"}])
+    (example,) = load(path, thinks).examples
+    assert thinks.decode(example.response_ids) == "<think>Peru. Lima<|im_end|>"
+
+
+def test_tokens_that_merge_over_the_border_are_remarked(tmp_path: Path) -> None:
+    plain = tiny.tokenizer(template=None)
+    merging = next(w for w in ("capital", "content", "role") if len(plain.tokenize(w)) == 1)
+    row = {"prompt": merging[:3], "response": merging[3:]}
+    about = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row, GOOD]), plain).about
+    assert len(about.remarks) == 1
+    assert "tokens that merge over the border" in about.remarks[0]
+
+
+def test_each_turn_is_an_example_of_its_own(tmp_path: Path, tokenizer: Any) -> None:
+    turns = [asked("1 + 1?"), answer("2"), asked("And 1?"), answer("3")]
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [{"messages": turns}, GOOD])
+    found = load(path, tokenizer, turns="all").examples
+    assert [example.row.response for example in found] == ["2", "3", "Lima"]
+    assert [example.row.group for example in found] == ["line 1", "line 1", ""]
+    assert len({example.id for example in found}) == 3
+    assert load(path, tokenizer).about.n == 2
+
+
+def test_mapped_keys_are_used(tmp_path: Path, tokenizer: Any) -> None:
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [{**GOOD, "gold": "Cusco"}])
+    (example,) = load(path, tokenizer, keys=Keys(response="gold")).examples
+    assert example.row.response == "Cusco"
+
+
+def test_one_group_for_all_is_ignored_and_few_groups_are_remarked(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    def grouped(groups: list[object]) -> FixedSet:
+        rows = [{**row, "source": group} for row, group in zip(tiny.rows(40), groups, strict=True)]
+        return load(tiny.write_jsonl(tmp_path / "a.jsonl", rows), tokenizer)
+
+    one = grouped(["squad"] * 40)
+    assert {example.row.group for example in one.examples} == {""}
+    assert one.about.remarks == [
+        "all examples are of one group, 'squad', so it says nothing: ignored"
+    ]
+    few = grouped([i % 2 for i in range(40)])
+    assert {example.row.group for example in few.examples} == {"0", "1"}
+    assert "all examples are of only 2 groups, so intervals are rough" in few.about.remarks[0]
+    assert grouped([i % 20 for i in range(40)]).about.remarks == []
+
+
+def test_one_prompt_with_two_golden_responses_is_remarked(tmp_path: Path, tokenizer: Any) -> None:
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, {**GOOD, "response": "Cusco"}])
+    about = load(path, tokenizer).about
+    assert about.n == 2
+    assert about.remarks[0].startswith("1 of 2 examples repeat the prompt of another one")
+    assert f"{path}:2 has the prompt of {path}:1." in about.remarks[0]
+
+
+# What the training set gives away.
+
+
+def shared(tmp_path: Path, held_out: list[Any], train: list[Any]) -> Overlap:
+    one = read_rows(tiny.write_jsonl(tmp_path / "eval.jsonl", held_out))[0]
+    other = read_rows(tiny.write_jsonl(tmp_path / "train.jsonl", train))[0]
+    found = overlap(one, other)
+
+    def short(sentences: list[str]) -> list[str]:
+        return [sentence.replace(f"{tmp_path}/", "") for sentence in sentences]
+
+    return Overlap(same=short(found.same), other_answer=short(found.other_answer))
+
+
+def test_examples_that_are_also_trained_on_are_named_with_both_lines(tmp_path: Path) -> None:
+    rows = tiny.rows(6)
+    found = shared(tmp_path, rows[:3], [rows[5], rows[1], rows[4], rows[1]])
+    assert found == Overlap(
+        same=["eval.jsonl:2 is also train.jsonl:2 (and 1 more)"], other_answer=[]
+    )
+
+
+def test_a_prompt_that_is_trained_on_with_another_answer_is_named_apart(tmp_path: Path) -> None:
+    found = shared(tmp_path, [GOOD], [{**GOOD, "response": "Cusco"}])
+    assert found.same == []
+    assert found.other_answer == [
+        "eval.jsonl:1 has the prompt of train.jsonl:1, with another answer"
+    ]
+    both = shared(tmp_path, [GOOD], [{**GOOD, "response": "Cusco"}, GOOD])
+    assert (both.same, both.other_answer) == (["eval.jsonl:1 is also train.jsonl:2"], [])
+
+
+def test_overlap_ignores_case_whitespace_keys_and_for_the_same_answer_the_system_message(
+    tmp_path: Path,
+) -> None:
+    shouted = {"question": " WHAT is\nthe capital  of peru? ", "answer": "lima "}
+    assert shared(tmp_path, [GOOD], [shouted]).same == ["eval.jsonl:1 is also train.jsonl:1"]
+    assert shared(tmp_path, [GOOD], [{**GOOD, "system": "Be brief."}]).same
+    other = {**GOOD, "response": "Lima (Quechua)", "system": "Answer in Quechua."}
+    assert shared(tmp_path, [GOOD], [other]) == Overlap(same=[], other_answer=[])
+
+
+def test_overlap_looks_at_references_and_at_earlier_turns_of_training(tmp_path: Path) -> None:
+    wide = {**GOOD, "response": "Lima, Peru", "references": ["Lima"]}
+    assert shared(tmp_path, [wide], [GOOD]).same
+    assert shared(tmp_path, [GOOD], [wide]).same
+    turns = [asked(GOOD["prompt"]), answer("Lima"), asked("And of Cuba?"), answer("Havana")]
+    assert shared(tmp_path, [GOOD], [{"messages": turns}]).same
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), max_size=8), st.data())
+def test_overlap_is_what_comparing_all_pairs_gives(
+    pairs: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    def rows(texts: list[tuple[str, str]]) -> list[Row]:
+        return [Row(line=i, messages=(asked(a), answer(b))) for i, (a, b) in enumerate(texts)]
+
+    cut = data.draw(st.integers(0, len(pairs)))
+    held_out, train = pairs[:cut], pairs[cut:]
+    found = overlap(rows(held_out), rows(train))
+    same = [i for i, pair in enumerate(held_out) if pair in train]
+    prompts = {prompt for prompt, _ in train}
+    other = [i for i, p in enumerate(held_out) if p[0] in prompts and i not in same]
+    assert [int(text.split()[1]) for text in found.same] == same
+    assert [int(text.split()[1]) for text in found.other_answer] == other
+
+
+def test_the_sets_overlap_with_training_is_recorded_and_remarked(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    rows = tiny.rows(8)
+    path = tiny.write_jsonl(tmp_path / "eval.jsonl", rows[:6])
+    changed = {"prompt": rows[5]["messages"][0]["content"], "response": "no"}
+    train = read_rows(tiny.write_jsonl(tmp_path / "train.jsonl", [*rows[:5], changed]))[0]
+    about = load(path, tokenizer, train_rows=train).about
+    assert len(about.overlap) == 6
+    first, second = about.remarks
+    assert first.startswith("5 of 6 examples are also in the training set")
+    assert f"{path}:1 is also {tmp_path / 'train.jsonl'}:1; " in first
+    assert first.endswith("; and 2 more.")
+    assert second.startswith("1 of 6 prompts are also in the training set with another answer")
+    assert load(path, tokenizer, train_rows=train[:0]).about.overlap == []

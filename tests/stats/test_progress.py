@@ -1,4 +1,4 @@
-"""Better, flat or worse, and how sure."""
+"""What several evaluations say together, by their promised names."""
 
 from __future__ import annotations
 
@@ -6,102 +6,67 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from heldout.stats.progress import WINDOW, Progress, progress
+from heldout.stats.best import best
+from heldout.stats.progress import SLOPE_WINDOW, progress
+from heldout.stats.tied import tied_set
+from heldout.stats.trend import slope
 
-Bools = NDArray[np.bool_]
-
-
-def judged(correct_KN: Bools, margin: float = 0.01) -> Progress:
-    flat_K = np.full(len(correct_KN), 0.05)
-    return progress(correct_KN, flat_K, np.zeros_like(flat_K), margin)
-
-
-def pair(b: int, c: int, n: int) -> tuple[Bools, Bools]:
-    """Two evaluations between which b examples went right and c went wrong."""
-    then_N, now_N = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
-    then_N[b : b + c] = True
-    now_N[:b] = True
-    return then_N, now_N
+CORRECT_KN = np.array([np.arange(400) < k for k in (40, 120, 200, 280, 300, 310, 312)])
+NONE_K = np.zeros(7)
+STEPS = [0, 50, 100, 150, 200, 250, 300]
 
 
-@pytest.mark.parametrize(
-    ("b", "c", "n", "margin", "trend"),
-    [
-        (30, 10, 1000, 0.01, "improving"),
-        (30, 10, 1000, 0.05, "plateau"),
-        (5, 4, 2000, 0.01, "plateau"),
-        (40, 35, 500, 0.02, "inconclusive"),
-        (10, 30, 1000, 0.01, "regressing"),
-        (0, 0, 400, 0.01, "plateau"),
-        (0, 0, 50, 0.01, "inconclusive"),  # too small to see its margin
-        (0, 0, 0, 0.01, "inconclusive"),
-    ],
-)
-def test_the_trend_agrees_with_the_published_vectors(
-    b: int, c: int, n: int, margin: float, trend: str
-) -> None:
-    then_N, now_N = pair(b, c, n)
-    found = judged(np.array([then_N, then_N, now_N]), margin)
-    assert found.trend == trend
-    assert found.change == pytest.approx((b - c) / n if n else 0.0)
-    assert found.change_low <= found.change <= found.change_high
-    assert found.reference == 0
+def test_the_parts_are_those_of_the_functions_behind_them() -> None:
+    scores_KN = CORRECT_KN.astype(np.float64)
+    found = progress(CORRECT_KN, NONE_K, NONE_K, steps=STEPS)
+    assert found.tied == tied_set(scores_KN)
+    assert found.best == best(scores_KN)
+    assert found.slope == slope(scores_KN[-5:], STEPS[-5:])
+    assert SLOPE_WINDOW == 5
 
 
-def test_the_first_evaluation_says_nothing_yet() -> None:
-    found = judged(np.ones((1, 400), dtype=bool))
-    assert found.trend == "inconclusive"
-    assert (found.change, found.reference, found.tied) == (0.0, 0, [0])
+def test_the_facts_have_their_promised_names_and_steps() -> None:
+    facts = progress(CORRECT_KN, NONE_K, NONE_K, steps=STEPS).facts(STEPS)
+    assert facts["em_trend"] == "inconclusive"
+    assert facts["em_reference"] == 200
+    assert (facts["em_learned"], facts["em_forgotten"]) == (12, 0)
+    assert facts["em_change"] == 0.03
+    assert facts["em_change_low"] < 0.03 < facts["em_change_high"]
+    assert facts["em_change_p"] == pytest.approx(2 * 0.5**12 * math.pi**2 * 6**2 / 6)
+    assert facts["detectable"] > 0.03
+    assert facts["em_slope_since"] == 100
+    assert facts["em_slope_low"] < facts["em_slope"] < facts["em_slope_high"]
+    assert facts["em_slope"] == pytest.approx(0.00127)
+    assert (facts["best_em"], facts["best_em_step"]) == (0.78, 300)
+    assert 0.77 < facts["best_em_corrected"] <= 0.78
+    assert facts["ece_rise"] is False
 
 
-def test_a_plateau_needs_a_full_window() -> None:
-    flat_KN = np.ones((4, 400), dtype=bool)
-    trends = [judged(flat_KN[:k]).trend for k in (1, 2, 3, 4)]
-    assert WINDOW == 2
-    assert trends == ["inconclusive", "inconclusive", "plateau", "plateau"]
+def test_what_needs_more_evaluations_steps_or_examples_is_left_open() -> None:
+    early = progress(CORRECT_KN[:2], NONE_K[:2], NONE_K[:2], steps=STEPS[:2]).facts(STEPS)
+    assert early["em_slope"] is early["em_slope_low"] is early["em_slope_since"] is None
+    assert progress(CORRECT_KN, NONE_K, NONE_K).slope is None
+    empty = progress(CORRECT_KN[:, :0], NONE_K, NONE_K, steps=STEPS).facts(STEPS)
+    assert empty["best_em"] is empty["best_em_corrected"] is empty["em_slope"] is None
+    assert empty["em_change"] == 0.0
 
 
-def test_the_change_is_against_the_evaluation_a_window_ago_and_not_the_best() -> None:
-    low_N, high_N = np.arange(400) < 40, np.arange(400) < 360
-    found = judged(np.array([low_N, high_N, low_N, low_N, low_N]))
-    assert found.reference == 2
-    assert found.trend == "plateau"
-    assert found.tied == [1]
-
-
-def test_later_looks_need_more_to_be_called_a_change() -> None:
-    then_N, now_N = pair(24, 10, 1000)
-    assert judged(np.array([then_N, now_N])).trend == "improving"
-    assert judged(np.array([then_N] * 20 + [now_N])).trend == "inconclusive"
-
-
-def test_a_flat_run_is_rarely_called_better_or_worse_over_fifty_looks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A plain 5 % test at each look is wrong in most such runs; ours may be in 5 %."""
-    monkeypatch.setattr("heldout.stats.progress.tied_set", lambda _: [])  # costly, not asked for
-    rng = np.random.default_rng(7)
-    runs, n = 200, 500
-    alarms = {"improving": 0, "regressing": 0}
-    for _ in range(runs):
-        sure_N = rng.random(n) < 0.5
-        flips_KN = rng.random((51, n)) < 0.08
-        coin_KN = rng.random((51, n)) < 0.5
-        correct_KN = np.where(flips_KN, coin_KN, sure_N)
-        seen = {judged(correct_KN[: look + 1]).trend for look in range(1, 51)}
-        for name in alarms:
-            alarms[name] += name in seen
-    assert alarms["regressing"] / runs <= 0.05
-    assert alarms["improving"] / runs <= 0.05
-
-
-def test_a_true_fall_is_found() -> None:
-    rng = np.random.default_rng(8)
-    before_N = rng.random(500) < 0.7
-    forgot_N = before_N & (rng.random(500) > 0.15)
-    assert judged(np.array([before_N, before_N, forgot_N])).trend == "regressing"
+def test_groups_and_the_pinned_evaluation_reach_every_part() -> None:
+    rng = np.random.default_rng(1)
+    rows_KN = np.repeat(rng.random((7, 50)) < 0.5, 8, axis=1)
+    groups_N = np.repeat(np.arange(50), 8)
+    grouped = progress(rows_KN, NONE_K, NONE_K, steps=STEPS, groups_N=groups_N, pinned=1)
+    once = progress(rows_KN[:, ::8], NONE_K, NONE_K, steps=STEPS)
+    assert grouped.change.reference == 1
+    assert grouped.change.p is None
+    assert grouped.tied == once.tied
+    assert grouped.slope is not None
+    assert once.slope is not None
+    assert grouped.slope.low == pytest.approx(once.slope.low)
+    assert grouped.best is not None
+    assert once.best is not None
+    assert grouped.best.corrected == pytest.approx(once.best.corrected)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError, EmptySet, ModelError
 from heldout.records import Note
 from heldout.store.journal import read
-from heldout.train.data import count_patterns, load_rows
+from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
 from heldout.train.run import train
 
 
@@ -121,6 +121,58 @@ def test_patterns_of_the_training_set_are_counted_by_label_then_by_prompt(tmp_pa
     rows = [*tiny.rows(4), {**tiny.rows(1)[0], "pattern": "mine"}]
     found, _ = load_rows(tiny.write_jsonl(tmp_path / "a.jsonl", rows))
     assert count_patterns(found, {"sums": "calculate"}) == {"sums": 2, "unmatched": 2, "mine": 1}
+
+
+def test_mapped_fields_of_both_sets_are_used(tmp_path: Path, config: dict[str, Any]) -> None:
+    rows = [{"q": f"Question {i}?", "gold": f"answer {i}"} for i in range(8)]
+    config["data"] = {
+        "train": str(tiny.write_jsonl(tmp_path / "t.jsonl", rows[:5])),
+        "prompt_key": "q",
+        "response_key": "gold",
+    }
+    config["eval"] |= {"data": str(tiny.write_jsonl(tmp_path / "e.jsonl", rows[4:]))}
+    with pytest.raises(EmptySet, match=r"eval\.prompt_key: FIELD"):
+        train(settings(tmp_path, config))
+    config["eval"] |= {"prompt_key": "q", "response_key": "gold"}
+    found = history(train(settings(tmp_path, config, "train.steps=2")))
+    assert found.run is not None
+    assert found.run.eval_set is not None
+    assert found.run.eval_set.n == 4
+    assert found.run.eval_set.overlap == [
+        f"{tmp_path / 'e.jsonl'}:1 is also {tmp_path / 't.jsonl'}:5"
+    ]
+
+
+def test_examples_longer_than_the_model_takes_are_left_out(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    rows = [*tiny.rows(40)[20:], {"prompt": "word " * 600, "response": "x"}]
+    config["eval"]["data"] = str(tiny.write_jsonl(tmp_path / "e.jsonl", rows))
+    found = history(train(settings(tmp_path, config, "train.steps=2")))
+    assert found.run is not None
+    assert found.run.eval_set is not None
+    assert (found.run.eval_set.n, found.run.eval_set.too_long) == (20, 1)
+
+
+def test_a_mistake_in_the_training_fields_names_its_setting(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match=r"Found keys: 'messages'\."):
+        train(settings(tmp_path, config, "data.response_key=gold"))
+
+
+def test_conversations_without_a_template_are_named_and_the_pairs_are_trained_on(
+    tmp_path: Path,
+) -> None:
+    plain = tiny.tokenizer(template=None)
+    chat = {"messages": [{"role": "system", "content": "Be brief."}, *tiny.rows(1)[0]["messages"]]}
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [chat, *tiny.rows(2)])
+    rows, skipped = renderable(load_rows(path)[0], plain)
+    assert [row.line for row in rows] == [2, 3]
+    assert skipped[0].startswith(f"{path}:1: it is a conversation, and the tokenizer has no chat")
+    assert as_dataset(rows, plain)[0] == {"prompt": "Calculate 0 + 1", "completion": "1"}
+    with pytest.raises(DataError, match=r"a\.jsonl:1: it is a conversation"):
+        renderable(load_rows(path)[0][:1], plain)
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_loss_not_finite_says_where_it_began_and_where_to_go_back_to() -> None:
         ((180, 180), "fine"),
         ((180, 177), "fine"),  # within chance
         ((180, 200, 160), "error"),
-        ((180, 160, 160, 160), "fine"),  # fell before the window
+        ((180, 160, 160, 160), "error"),  # below an earlier evaluation
         ((40, 180, 170), "fine"),  # better than a window ago
     ],
 )

@@ -12,6 +12,8 @@ export interface EvalSet {
   n: number;
   skipped: string[];
   remarks: string[];
+  too_long: number;
+  overlap: string[];
 }
 
 /** A training process started: who, what, with which settings. The first record of a journal. */
@@ -60,9 +62,13 @@ export interface Item {
   bin: string;
   tokens: number;
   correct: boolean;
+  token_correct: boolean;
   ce: Float;
   entropy: Float;
   divergence: number | null;
+  near_tie: boolean;
+  text: string | null;
+  group: string;
 }
 
 /** One bin of the reliability diagram: `confidence` and `accuracy` are means over `n` tokens. */
@@ -82,19 +88,29 @@ export interface EvalResult {
   em: Float;
   em_low: Float;
   em_high: Float;
+  token_em: Float;
+  near_ties: number;
+  decoded: number;
   ce: Float;
   ce_low: Float;
   ce_high: Float;
+  ce_by_example: Float;
   entropy: Float;
   token_accuracy: Float;
   ece: Float;
   ece_low: Float;
   ece_high: Float;
   ece_null: Float;
+  ece_equal_mass: Float;
+  confidence_gap: Float;
+  brier: Float;
+  sequence_ece: Float | null;
   tokens: number;
   non_finite: number;
   seconds: Float;
   bins: Bin[];
+  rechecked: number;
+  mismatched: string[];
 }
 
 /** How far one layer's adapters have moved: ||dW||_F by kind, None where nothing is adapted. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -10,7 +11,8 @@ import platform
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,14 +24,17 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from heldout.config import default
 from heldout.derive.patterns import Patterns, get_default_patterns
-from heldout.errors import ConfigError, DataError, HeldoutError, ModelError
-from heldout.evals.fixed_set import load
+from heldout.errors import ConfigError, DataError, HeldoutError
+from heldout.evals.evaluate import Evaluator
+from heldout.evals.options import EvalOptions
+from heldout.evals.ranks import Ranks
+from heldout.evals.rows import Row
 from heldout.records import EvalSet, Run
 from heldout.signals.moment import Batch
 from heldout.store.runs import new_run
 from heldout.views.status import FILE_NAME as STATUS_NAME
 from heldout.views.status import StatusFile
-from heldout.watch import Listener, Plan, Watch
+from heldout.watch import Follower, Listener, Plan, Watch, cells
 
 log = logging.getLogger("heldout")
 
@@ -65,12 +70,14 @@ class Monitor(TrainerCallback):
     `runs/<run>/journal.jsonl` and `status.json`, never changes the training, and never raises into it.
 
     `eval_set` is a JSONL file, or None to watch without one. `every` is in optimizer steps, `margin`
-    in exact match (see `heldout.config` for every default). `patterns` maps names to regular
-    expressions; `run` and `model` name the run and the model where the default (a time stamp, the
-    model's own name) will not do; `tokenizer` where the Trainer is not given one.
+    in exact match, `reference` a step to compare each evaluation with (see `heldout.config` for every
+    default); `options` say how the set is read and answers are compared. `patterns` maps names to
+    regular expressions; `run` and `model` name the run and the model where the default (a time stamp,
+    the model's own name) will not do; `tokenizer` where the Trainer is not given one. What the set
+    shares with `train_rows` is remarked.
 
     Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1. In a
-    distributed run the main process records and evaluates, and the others wait for it.
+    distributed run the processes share the evaluation, and the main one records.
     """
 
     def __init__(
@@ -81,6 +88,8 @@ class Monitor(TrainerCallback):
         at_start: bool = default("eval.at_start"),
         max_samples: int = default("eval.max_samples"),
         margin: float = default("eval.margin"),
+        reference: int | None = default("eval.reference"),
+        options: EvalOptions | None = None,
         patterns: Patterns | None = None,
         runs: str | Path = default("output.runs"),
         run: str | None = None,
@@ -88,6 +97,7 @@ class Monitor(TrainerCallback):
         tokenizer: Any = None,
         config: Mapping[str, Any] | None = None,
         train_patterns: Mapping[str, int] | None = None,
+        train_rows: Sequence[Row] = (),
         listeners: Sequence[Listener] = (),
     ) -> None:
         if eval_set is not None and not Path(eval_set).is_file():
@@ -99,6 +109,8 @@ class Monitor(TrainerCallback):
         self.at_start = at_start
         self.max_samples = max_samples
         self.margin = margin
+        self.reference = reference
+        self.options = options or EvalOptions()
         self.patterns = dict(patterns or get_default_patterns())
         self.runs = Path(runs)
         self.run = run
@@ -106,7 +118,9 @@ class Monitor(TrainerCallback):
         self.tokenizer = tokenizer
         self.config = dict(config or {})
         self.train_patterns = dict(train_patterns or {})
+        self.train_rows = train_rows
         self.watch: Watch | None = None
+        self._follower: Follower | None = None
         self._listeners = list(listeners)
         self._hook: Any = None
         self._learning_rate: float | None = None
@@ -117,8 +131,15 @@ class Monitor(TrainerCallback):
     ) -> None:
         """Open the journal, hook the model, evaluate the starting point."""
         self.close(state.global_step, failure="training was started again")
+        model = kwargs["model"]
+        plan, problems = self._plan(args, model, kwargs.get("processing_class"))
         if state.is_world_process_zero:
-            self._begin(args, state, kwargs["model"], kwargs.get("processing_class"))
+            follower = self._follower = Follower(plan, leaving=True)
+            with self._answering(0, lambda: follower.begin(state.global_step, model)):
+                self._begin(args, state, model, plan, problems)
+        else:
+            self._follower = Follower(plan)
+            self._follower.begin(state.global_step, model)
 
     @_harmless
     def on_pre_optimizer_step(
@@ -133,9 +154,15 @@ class Monitor(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Record the step; evaluate when due."""
-        if self.watch:
-            last = state.global_step >= state.max_steps or control.should_training_stop
-            self.watch.step(state.global_step, kwargs["model"], self._learning_rate, last)
+        last = state.global_step >= state.max_steps or control.should_training_stop
+        step, model, follower = state.global_step, kwargs["model"], self._follower
+        if follower is None:
+            return
+        if self.watch is None:
+            follower.step(step, model, last)
+            return
+        with self._answering(step, lambda: follower.step(step, model, last)):
+            self.watch.step(step, model, self._learning_rate, last)
 
     @_harmless
     def on_log(
@@ -186,10 +213,13 @@ class Monitor(TrainerCallback):
 
     def close(self, step: int, model: nn.Module | None = None, failure: str = "") -> None:
         """End watching; `failure` says why when training did not end by itself."""
-        watch = self.watch
+        watch, follower = self.watch, self._follower
         self.let_go()
+        self._follower = None
         if watch:
             watch.end(step, model, failure)
+        elif follower and model is not None:
+            follower.evaluate(model, step)
 
     def let_go(self) -> None:
         """Take the hook off the model and watch no more."""
@@ -203,42 +233,69 @@ class Monitor(TrainerCallback):
             if self.watch and not (output / saved.path).is_dir():
                 self.watch.removed(saved.step, saved.path)
 
+    @contextmanager
+    def _answering(self, step: int, answer: Callable[[], None]) -> Iterator[None]:
+        """Should our part fail, `answer` the other processes, who wait at the evaluation of `step`."""
+        try:
+            yield
+        except Exception:
+            if self.watch is None or self.watch.tried != step:
+                answer()
+            raise
+
+    def _plan(
+        self, args: TrainingArguments, model: nn.Module, tokenizer: Any
+    ) -> tuple[Plan, list[str]]:
+        """What every process evaluates, and why it does not where one of them cannot."""
+        ranks = Ranks(args.process_index, args.world_size)
+        evaluator, problem, sharded = None, "", _is_sharded(args, model)
+        if self.eval_set is not None and not sharded:
+            try:
+                tokenizer = self.tokenizer or _text_tokenizer(tokenizer)
+                evaluator = self._evaluator(tokenizer, model, ranks)
+            except Exception as error:
+                problem = str(error)
+            problems = [each for each in dict.fromkeys(ranks.gather(problem)) if each]
+        else:
+            problems = [SHARDED] if self.eval_set is not None else []
+        without = ("lora_layers",) if sharded else ()
+        found = None if problems else evaluator
+        plan = Plan(evaluator=found, every=self.every, at_start=self.at_start, without=without)
+        return plan, problems
+
+    def _evaluator(self, tokenizer: Any, model: nn.Module, ranks: Ranks) -> Evaluator:
+        assert self.eval_set is not None
+        config = getattr(_innermost(model), "config", None)
+        fixed = self.options.load(
+            self.eval_set, tokenizer, config, self.max_samples, self.train_rows
+        )
+        return Evaluator(fixed, tokenizer, cells(self.patterns), self.options, ranks)
+
     def _begin(
-        self, args: TrainingArguments, state: TrainerState, model: nn.Module, tokenizer: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        model: nn.Module,
+        plan: Plan,
+        problems: Sequence[str],
     ) -> None:
         saved = _saved_state(Path(args.output_dir or "."), state.global_step)
         name = self.run or saved.get("run") or new_run(self.runs)
         folder = self.runs / name
-        tokenizer = self.tokenizer or getattr(tokenizer, "tokenizer", tokenizer)
-        problem, fixed, sharded = "", None, _is_sharded(args, model)
-        if self.eval_set is not None:
-            try:
-                if sharded:
-                    raise ModelError(SHARDED)
-                fixed = load(self.eval_set, tokenizer, self.max_samples)
-            except HeldoutError as error:
-                problem = str(error)
+        about = plan.evaluator.fixed.about if plan.evaluator else None
         status = StatusFile(folder / STATUS_NAME)
         watch = Watch(
             folder,
-            Plan(
-                fixed=fixed,
-                tokenizer=tokenizer,
-                every=self.every,
-                at_start=self.at_start,
-                patterns=self.patterns,
-                without=("lora_layers",) if sharded else (),
-            ),
+            plan,
             [*self._listeners, lambda records, history: _update(status, records, history)],
         )
         self.watch = watch
         self._hook = _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
-        run = self._run(args, state, model, name, fixed.about if fixed else None)
-        watch.begin(run, model, saved)
-        if problem:
+        watch.begin(self._run(args, state, model, name, about), model, saved)
+        for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
-        for remark in fixed.about.remarks if fixed else ():
+        for remark in about.remarks if about else ():
             watch.note(state.global_step, "data", remark)
 
     def _run(
@@ -250,7 +307,13 @@ class Monitor(TrainerCallback):
         eval_set: EvalSet | None,
     ) -> Run:
         config = getattr(model, "config", None)
-        evaluation = {"every": self.every, "margin": self.margin, "max_samples": self.max_samples}
+        evaluation = {
+            "every": self.every,
+            "margin": self.margin,
+            "reference": self.reference,
+            "max_samples": self.max_samples,
+            **dataclasses.asdict(self.options),
+        }
         return Run(
             id=name,
             time=time.time(),
@@ -284,6 +347,11 @@ class Monitor(TrainerCallback):
 
 def _update(status: StatusFile, records: Sequence[Any], history: Any) -> None:
     status.update(history, now=bool(history.ended))
+
+
+def _text_tokenizer(processor: Any) -> Any:
+    """The tokenizer inside a multimodal processor; itself where it is one."""
+    return getattr(processor, "tokenizer", processor)
 
 
 def _innermost(model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.derive.history import History
 from heldout.records import EvalResult, Item
+from heldout.stats.groups import Groups, number_groups
 from heldout.stats.progress import MARGIN, Progress, progress
 from heldout.stats.tied import tied_set
 
@@ -21,23 +22,41 @@ def judge(history: History) -> Progress | None:
 
 def _judge(history: History) -> Progress:
     evals = history.evals
-    ece_K = np.array([result.ece for result in evals])
-    null_K = np.array([result.ece_null for result in evals])
-    return progress(_correct(history), ece_K, null_K, margin(history))
+    correct_KN, groups_N = _shared(history)
+    return progress(
+        correct_KN,
+        np.array([result.ece for result in evals]),
+        np.array([result.ece_null for result in evals]),
+        margin(history),
+        steps=[result.step for result in evals],
+        groups_N=groups_N,
+        pinned=pinned(history),
+    )
 
 
-def _correct(history: History) -> NDArray[np.bool_]:
-    """[K, N]: which examples were right at each evaluation, on those all evaluations share."""
-    rows = [_correct_by_id(history.items.get(result.step, [])) for result in history.evals]
+def _shared(history: History) -> tuple[NDArray[np.bool_], Groups]:
+    """Which examples were right at each evaluation, [K, N], and their groups; those all share."""
+    rows = [_by_id(history.items.get(result.step, [])) for result in history.evals]
     shared = sorted(set.intersection(*map(set, rows)))
-    correct_KN = np.array([[row[key] for key in shared] for row in rows], dtype=bool)
-    return correct_KN.reshape(len(rows), len(shared))
+    correct_KN = np.array([[row[key].correct for key in shared] for row in rows], dtype=bool)
+    groups_N = number_groups([rows[-1][key].group for key in shared])
+    return correct_KN.reshape(len(rows), len(shared)), groups_N
 
 
 def margin(history: History) -> float:
     """The change in exact match that matters, from the run's config (`eval.margin`)."""
-    section = history.run.config.get("eval", {}) if history.run else {}
-    return float(section.get("margin", MARGIN))
+    return float(_settings(history).get("margin", MARGIN))
+
+
+def pinned(history: History) -> int | None:
+    """The evaluation at the step to compare with from the run's config (`eval.reference`), if any."""
+    steps = [result.step for result in history.evals]
+    wanted = _settings(history).get("reference")
+    return steps.index(wanted) if wanted in steps else None
+
+
+def _settings(history: History) -> dict[str, Any]:
+    return history.run.config.get("eval", {}) if history.run else {}
 
 
 def tied_checkpoints(history: History, found: Progress) -> list[str]:
@@ -51,7 +70,8 @@ def tied_checkpoints(history: History, found: Progress) -> list[str]:
     saved = [i for i, result in evals if result.step in names and not result.non_finite]
     tied = [i for i in found.tied if i in saved]
     if not tied and saved:
-        rows = tied_set(_correct(history)[saved].astype(np.float64))
+        correct_KN, groups_N = _shared(history)
+        rows = tied_set(correct_KN[saved].astype(np.float64), groups_N=groups_N)
         tied = [saved[row] for row in rows]
     return [names[history.evals[i].step] for i in tied]
 
@@ -77,10 +97,10 @@ def fixed_eval(history: History) -> dict[str, Any]:
 def flat_since(history: History) -> EvalResult | None:
     """The evaluation since which exact match is flat, while the trend is a plateau."""
     found = judge(history)
-    if found is None or found.trend != "plateau":
+    if found is None or found.change.trend != "plateau":
         return None
-    return history.evals[found.reference]
+    return history.evals[found.change.reference]
 
 
-def _correct_by_id(items: list[Item]) -> dict[str, bool]:
-    return {item.id: item.correct for item in items}
+def _by_id(items: list[Item]) -> dict[str, Item]:
+    return {item.id: item for item in items}

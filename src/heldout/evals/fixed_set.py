@@ -1,59 +1,48 @@
-"""Load a fixed held-out set: validate each line, turn it into token ids, name its content.
+"""Load a fixed held-out set: turn each row into token ids, name its content, compare it with training.
 
-A line is a JSON object with `messages` (chat format; the last one is the assistant's and is scored)
-or a prompt and a response under any of the usual names. Bad lines are named with file, line and
-remedy, and the others still count.
+`heldout.evals.rows` says what a line may look like. A row that cannot be used is named with file,
+line and reason, and the others still count; nothing is cut to fit.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
+from heldout.evals.overlap import Overlap, digest, overlap
+from heldout.evals.rows import DETECT, Keys, Message, Row, read_rows
 from heldout.records import EvalSet
 
-PROMPT_KEYS = ("prompt", "user_prompt", "question", "instruction")
-RESPONSE_KEYS = ("response", "golden_response", "completion", "answer", "output")
+__all__ = ["MAX_SAMPLES", "Example", "FixedSet", "Keys", "Row", "load", "read_rows"]
+
 MAX_SAMPLES = 2000
 ABSURD_LENGTH = 10**9
 """Tokenizers without a limit report one of about 1e30 as `model_max_length`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One usable line: the conversation, and the label of its pattern where the file gives one."""
-
-    line: int
-    messages: tuple[dict[str, str], ...]
-    pattern: str | None = None
-
-    @property
-    def prompt(self) -> str:
-        """The user's words that patterns are recognised by."""
-        return "\n".join(m["content"] for m in self.messages[:-1] if m["role"] == "user")
-
-    @property
-    def response(self) -> str:
-        """The golden response."""
-        return self.messages[-1]["content"]
+SHOWN = 3
+"""Places named in a remark; the whole list stands in the record of the set."""
+ENOUGH_GROUPS = 20
+"""Below 20 to 50 clusters their standard errors are too small (Cameron & Miller 2015, section VI)."""
+MARK = "heldout-answer-0"
+"""Stands in for an answer, to see what a chat template puts behind one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One held-out example as token ids; `response_ids` ends with the token that ends a turn."""
+    """One held-out example as token ids; `response_ids` ends with the token that ends a turn.
+
+    `id` names the content alone (messages and references), so that models with other tokenizers and
+    chat templates compare on one file.
+    """
 
     id: str
     row: Row
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     as_trained: bool = True
-    """False where training data shows the answer behind another text than the generation prompt."""
+    """False where training data shows the answer behind other text or tokens than these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +53,22 @@ class FixedSet:
     about: EvalSet
 
 
-def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> FixedSet:
+def load(
+    path: str | Path,
+    tokenizer: Any,
+    max_samples: int = MAX_SAMPLES,
+    *,
+    keys: Keys = DETECT,
+    turns: str = "last",
+    max_tokens: int | None = None,
+    train_rows: Iterable[Row] = (),
+) -> FixedSet:
     """Load at most `max_samples` usable examples of the JSONL file at `path`, evenly spread over it.
 
-    Files are often sorted by topic, so the first ones would be a biased choice.
+    Files are often sorted by topic, so the first ones would be a biased choice. `keys` and `turns`
+    are those of `read_rows`. An example of more than `max_tokens` tokens (see `most_tokens`), or
+    than the tokenizer says the model takes, is left out and counted. `train_rows` is what the model
+    is trained on: what the set shares with it is remarked.
 
     Raises `DataError` if the file cannot be read, `EmptySet` if no line is usable (with the reason
     of each; chat messages for a tokenizer without a chat template are one), and `ModelError` if there
@@ -78,61 +79,127 @@ def load(path: str | Path, tokenizer: Any, max_samples: int = MAX_SAMPLES) -> Fi
             "there is no tokenizer: pass processing_class to the Trainer, or "
             "heldout.Monitor(..., tokenizer=tokenizer)"
         )
-    rows, skipped = read_rows(path)
+    rows, skipped = read_rows(path, keys, turns)
     examples: list[Example] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, Row] = {}
+    too_long = 0
     for row in _spread(rows, max_samples):
         try:
             example = _encode(row, tokenizer)
         except HeldoutError as error:
-            skipped.append(f"{path}:{row.line}: {error}")
+            skipped.append(f"{row.place}: {error}")
             continue
-        size, limit = len(example.prompt_ids) + len(example.response_ids), _limit(tokenizer)
+        long = _too_long(example, tokenizer, max_tokens)
         if example.id in seen:
-            skipped.append(f"{path}:{row.line}: the same example as line {seen[example.id]}")
+            first = seen[example.id]
+            turn = f" turn {first.turn}" if first.turn else ""
+            skipped.append(f"{row.place}: the same example as line {first.line}{turn}")
         elif not example.prompt_ids:
-            skipped.append(f"{path}:{row.line}: the prompt is empty, nothing precedes the answer")
-        elif size > limit:
-            skipped.append(f"{path}:{row.line}: {size} tokens, the model takes {limit}")
+            skipped.append(f"{row.place}: the prompt is empty, nothing precedes the answer")
+        elif long:
+            skipped.append(f"{row.place}: {long}")
+            too_long += 1
         else:
-            seen[example.id] = row.line
+            seen[example.id] = row
             examples.append(example)
     if not examples:
         raise EmptySet(f"{path}: no usable example. " + (" ".join(skipped[:5]) or "It is empty."))
-    digest = hashlib.sha256("".join(example.id for example in examples).encode()).hexdigest()
-    unlike = sum(not example.as_trained for example in examples)
-    remark = (
-        f"{unlike} of {len(examples)} prompts open the answer otherwise than training data does"
-    )
+    shared = overlap((example.row for example in examples), train_rows)
     about = EvalSet(
         path=str(path),
-        hash=digest[:16],
+        hash=digest(sorted(example.id for example in examples)),
         n=len(examples),
         skipped=skipped,
-        remarks=[f"{remark} (the chat template's generation prompt)"] if unlike else [],
+        remarks=_remarks(examples, too_long, shared),
+        too_long=too_long,
+        overlap=shared.same + shared.other_answer,
     )
-    return FixedSet(examples=tuple(examples), about=about)
+    return FixedSet(examples=tuple(_independent(examples)), about=about)
 
 
-def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
-    """Return the usable rows of a JSONL file, and a sentence for each line that is not usable."""
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    rows, skipped = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_row(number, json.loads(line)))
-        except UnicodeDecodeError as error:
-            skipped.append(f"{path}:{number}: not UTF-8 at byte {error.start}. Save it as UTF-8.")
-        except json.JSONDecodeError as error:
-            skipped.append(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}")
-        except ValueError as error:
-            skipped.append(f"{path}:{number}: {error}")
-    return rows, skipped
+def most_tokens(config: Any, max_tokens: int | None = None) -> int | None:
+    """The most tokens an example may have for a model of this `config`; None where nothing says.
+
+    That is the least of `max_tokens` and the positions the model was made for. A tokenizer does not
+    know the latter: its own limit is often another or none.
+    """
+    text = getattr(config, "text_config", None) or config
+    positions = getattr(text, "max_position_embeddings", None)
+    made_for = positions if isinstance(positions, int) and positions > 0 else None
+    return min((limit for limit in (made_for, max_tokens) if limit is not None), default=None)
+
+
+def _remarks(examples: Sequence[Example], too_long: int, shared: Overlap) -> list[str]:
+    """What a reader of the set's scores should know, one sentence each."""
+    n, found = len(examples), []
+    unlike = sum(not example.as_trained for example in examples)
+    if unlike:
+        found.append(
+            f"{unlike} of {n} prompts open the answer otherwise than training data does "
+            "(the chat template's generation prompt, or tokens that merge over the border)"
+        )
+    if too_long:
+        found.append(
+            f"{too_long} of {n + too_long} examples are longer than the model or eval.max_tokens "
+            "allows: left out, not cut"
+        )
+    if shared.same:
+        found.append(
+            f"{len(shared.same)} of {n} examples are also in the training set, ignoring case and "
+            f"whitespace: their scores show memory. {_some(shared.same)}"
+        )
+    if shared.other_answer:
+        found.append(
+            f"{len(shared.other_answer)} of {n} prompts are also in the training set with another "
+            f"answer, ignoring case and whitespace. {_some(shared.other_answer)}"
+        )
+    return found + _on_groups(examples) + _on_rivals(examples)
+
+
+def _on_groups(examples: Sequence[Example]) -> list[str]:
+    """Whether the file's groups can carry intervals that take them as the independent units."""
+    groups = {example.row.group for example in examples if example.row.group}
+    whole = all(example.row.group for example in examples)
+    if whole and len(groups) == 1:
+        return [f"all examples are of one group, {min(groups)!r:.60}, so it says nothing: ignored"]
+    if whole and len(groups) < ENOUGH_GROUPS:
+        return [
+            f"all examples are of only {len(groups)} groups, so intervals are rough; if what the "
+            "file calls group, source or document_id is no shared text, rename the field"
+        ]
+    return []
+
+
+def _independent(examples: list[Example]) -> list[Example]:
+    """The examples without their group where all are of one: that separates nothing."""
+    groups = {example.row.group for example in examples}
+    if len(groups) > 1 or "" in groups:
+        return examples
+    return [replace(example, row=replace(example.row, group="")) for example in examples]
+
+
+def _on_rivals(examples: Sequence[Example]) -> list[str]:
+    """Examples with one prompt and different golden responses: greedy decoding gives one answer."""
+    first: dict[str, Example] = {}
+    found = []
+    for example in examples:
+        asked = digest(example.row.messages[:-1])
+        if asked in first:
+            found.append(f"{example.row.place} has the prompt of {first[asked].row.place}.")
+        first.setdefault(asked, example)
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {len(examples)} examples repeat the prompt of another one with another "
+        "golden response, so both cannot be matched: give all accepted answers of a prompt as "
+        f"'references' of one example. {_some(found)}"
+    ]
+
+
+def _some(sentences: Sequence[str]) -> str:
+    more = len(sentences) - SHOWN
+    tail = f"; and {more} more" if more > 0 else ""
+    return "; ".join(sentence.rstrip(".") for sentence in sentences[:SHOWN]) + tail + "."
 
 
 def _spread(rows: list[Row], most: int) -> list[Row]:
@@ -141,73 +208,35 @@ def _spread(rows: list[Row], most: int) -> list[Row]:
     return [rows[i * len(rows) // most] for i in range(most)]
 
 
-def _row(number: int, value: object) -> Row:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, found {type(value).__name__}")
-    label = value.get("pattern")
-    pattern = label if isinstance(label, str) and label else None
-    if "messages" in value:
-        return Row(line=number, messages=_messages(value["messages"]), pattern=pattern)
-    prompt, response = _text(value, PROMPT_KEYS), _text(value, RESPONSE_KEYS)
-    extra = value.get("input")
-    if isinstance(extra, str) and extra:
-        prompt = f"{prompt}\n\n{extra}"
-    both = ({"role": "user", "content": prompt}, {"role": "assistant", "content": response})
-    return Row(line=number, messages=both, pattern=pattern)
-
-
-def _messages(value: object) -> tuple[dict[str, str], ...]:
-    if not isinstance(value, list) or len(value) < 2:
-        raise ValueError("'messages' must be a list of at least a user's and the assistant's turn")
-    for message in value:
-        if not isinstance(message, dict) or not all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        ):
-            raise ValueError("each message needs 'role' and 'content', both text")
-    if value[-1]["role"] != "assistant":
-        raise ValueError(
-            f"the last message is the {value[-1]['role']!r}'s, not the assistant's: nothing to score"
-        )
-    if not value[-1]["content"].strip():
-        raise ValueError("the assistant's answer is empty")
-    return tuple({"role": m["role"], "content": m["content"]} for m in value)
-
-
-def _text(value: Mapping[str, Any], keys: Sequence[str]) -> str:
-    for key in keys:
-        if key in value:
-            if isinstance(value[key], str) and value[key].strip():
-                return str(value[key])
-            raise ValueError(f"{key!r} must be text that is not empty, found {value[key]!r:.60}")
-    found = ", ".join(map(repr, value)) or "none"
-    close = [m for key in value for m in difflib.get_close_matches(str(key).lower(), keys, n=1)]
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{keys[0]!r} is missing. Found keys: {found}.{hint}")
-
-
 def _encode(row: Row, tokenizer: Any) -> Example:
     """Token ids by concatenation, since text tokenised jointly can merge over the border."""
-    prompt, response, as_trained = _render(row, tokenizer)
+    prompt, answer, behind, as_trained = _render(row, tokenizer)
     templated = _has_template(tokenizer)
-    prompt_ids = tokenizer(prompt, add_special_tokens=not templated)["input_ids"]
-    response_ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    digest = hashlib.sha256(f"{prompt}\0{row.response}".encode(errors="surrogatepass")).hexdigest()
+
+    def ids(text: str, special: bool = False) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    prompt_ids = ids(prompt, not templated)
+    response_ids = ids(answer + behind)
+    joint = ids(prompt + answer + behind, not templated)
+    both = prompt_ids + response_ids
     return Example(
-        id=digest[:16],
+        id=digest([row.messages, sorted(row.references)]),
         row=row,
         prompt_ids=tuple(prompt_ids),
-        response_ids=_ended(response_ids, tokenizer, templated),
-        as_trained=as_trained,
+        response_ids=_ended(response_ids, ids(behind), tokenizer, templated),
+        as_trained=as_trained and joint[: len(both)] == both,
     )
 
 
-def _ended(ids: list[int], tokenizer: Any, templated: bool) -> tuple[int, ...]:
+def _ended(ids: list[int], behind: list[int], tokenizer: Any, templated: bool) -> tuple[int, ...]:
     """Cut after the first token that ends a turn, which the template has put behind the answer.
 
     That need not be the tokenizer's EOS (Gemma's is `<eos>`, its turns end with `<end_of_turn>`).
     What templates put behind it is never generated. Plain text ends with EOS instead.
     """
-    ends = set(getattr(tokenizer, "all_special_ids", ())) | {tokenizer.eos_token_id}
+    special = set(getattr(tokenizer, "all_special_ids", ()))
+    ends = {tokenizer.eos_token_id, *[token for token in behind if token in special][:1]}
     for i, token in enumerate(ids):
         if token in ends:
             return tuple(ids[: i + 1])
@@ -216,32 +245,46 @@ def _ended(ids: list[int], tokenizer: Any, templated: bool) -> tuple[int, ...]:
     return (*ids, tokenizer.eos_token_id)
 
 
-def _render(row: Row, tokenizer: Any) -> tuple[str, str, bool]:
-    """The prompt, the response with what the template puts behind it, and whether they join up."""
+def _render(row: Row, tokenizer: Any) -> tuple[str, str, str, bool]:
+    """The prompt, the answer, what the template puts behind it, and whether they join up."""
     messages = list(row.messages)
     if not _has_template(tokenizer):
         if len(messages) == 2 and messages[0]["role"] == "user":
-            return messages[0]["content"], messages[1]["content"], True
+            return messages[0]["content"], messages[1]["content"], "", True
         raise ModelError(
             "it is a conversation, and the tokenizer has no chat template. Set "
             "tokenizer.chat_template, name an instruct model, or give prompt/response pairs."
         )
-    try:
-        prompt = tokenizer.apply_chat_template(
-            messages[:-1], tokenize=False, add_generation_prompt=True
+
+    def render(turns: list[Message], generate: bool = False) -> str:
+        return str(
+            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate)
         )
-        whole = tokenizer.apply_chat_template(messages, tokenize=False)
+
+    try:
+        prompt, whole = render(messages[:-1], generate=True), render(messages)
+        for answer in (row.response, row.response.strip()):  # some templates strip it
+            if whole.startswith(prompt + answer):
+                return prompt, answer, whole[len(prompt + answer) :].rstrip(), True
+        marked = render([*messages[:-1], {"role": "assistant", "content": MARK}])
     except Exception as error:  # a template is a program of its own and may refuse a role
         raise DataError(f"the chat template refuses it: {error}") from error
-    answer = row.response
-    behind = whole[whole.rfind(answer) + len(answer) :].rstrip() if answer in whole else ""
-    return prompt, answer + behind, whole.startswith(prompt + answer)
+    return prompt, row.response, marked.rpartition(MARK)[2].rstrip(), False
 
 
 def _has_template(tokenizer: Any) -> bool:
     return bool(getattr(tokenizer, "chat_template", None))
 
 
-def _limit(tokenizer: Any) -> int:
+def _too_long(example: Example, tokenizer: Any, max_tokens: int | None) -> str:
+    """Why an example is too long; "" when it is not."""
+    size = len(example.prompt_ids) + len(example.response_ids)
     limit = getattr(tokenizer, "model_max_length", None)
-    return int(limit) if limit and limit < ABSURD_LENGTH else ABSURD_LENGTH
+    if limit and limit < ABSURD_LENGTH and size > limit:
+        return f"{size} tokens, the model takes {int(limit)}"
+    if max_tokens is not None and size > max_tokens:
+        return (
+            f"{size} tokens, more than the limit of {max_tokens} "
+            "(what the model takes, or eval.max_tokens; --max-tokens)"
+        )
+    return ""

@@ -10,16 +10,21 @@ import numpy as np
 import torch
 from torch import nn
 
+ROTARY_STATE = ("inv_freq", "max_seq_len_cached", "attention_scaling")
+"""What a rotary embedding of type `dynamic` or `longrope` changes when it sees a long batch."""
+
 
 @contextmanager
 def neutral(model: nn.Module) -> Iterator[None]:
     """Run the body in eval mode without gradients, then restore what training can feel.
 
     Restored, also when the body raises: the random states of Python, NumPy, torch and every CUDA
-    device, and each module's own `training` flag (a blanket `train()` would wake frozen dropout).
-    Not `inference_mode`: a module that caches a tensor under it breaks the next backward.
+    device, each module's own `training` flag (a blanket `train()` would wake frozen dropout), and
+    the frequencies of rotary embeddings that adapt to the length they see. Not `inference_mode`: a
+    module that caches a tensor under it breaks the next backward.
     """
     flags = [(module, module.training) for module in model.modules()]
+    rotary = [(m, _rotary_state(m)) for m in model.modules() if hasattr(m, "max_seq_len_cached")]
     python, cpu = random.getstate(), torch.get_rng_state()
     numpy = np.random.get_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -30,8 +35,16 @@ def neutral(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags:
             module.training = training
+        for module, state in rotary:
+            for name, value in state.items():
+                setattr(module, name, value)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
+
+
+def _rotary_state(module: nn.Module) -> dict[str, object]:
+    found = {name: getattr(module, name) for name in ROTARY_STATE if hasattr(module, name)}
+    return {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in found.items()}

@@ -4,17 +4,14 @@ Greedy decoding reproduces the golden response if and only if the teacher-forced
 token at every response position, EOS included: up to the first difference both see the same prefix.
 So one pass gives exact match, cross-entropy, entropy and confidence, at about the cost of eval loss.
 
-Only the rows that predict a response token reach the output head. The pass goes through the model
-itself; a hook in front of the head drops the other rows, so scaling or soft-capping that the model
-does behind its head is still the model's own.
-
-Shapes: B sequences in a batch, T padded length, R response rows in the batch, V vocabulary, H hidden.
+Shapes: B sequences in a batch, T padded length, R response rows in the batch, C rows of a chunk,
+P rows of a part, V vocabulary, t response tokens of one example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,98 +20,305 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heldout.evals.calibration import NUM_BINS, bin_sums
+from heldout.errors import ModelError
 from heldout.evals.fixed_set import Example
-from heldout.evals.neutral import neutral
+from heldout.evals.greedy import Greedy
+from heldout.evals.logits import Inputs, Way, choose, read
 
-TOKEN_BUDGET = 4096
-"""Padded tokens in one forward pass."""
+TOKEN_BUDGET = {"cpu": 4096, "cuda": 2**15}
+"""Padded tokens in one forward pass, by device."""
 LOGIT_BUDGET = 2**25
-"""Logits of one forward pass, rows x vocabulary: 128 MiB in float32."""
+"""Logits of one forward pass where the head cannot be asked in chunks: 128 MiB in float32."""
+PART_LOGITS = {"cpu": 2**20, "cuda": 2**24}
+"""Logits whose statistics are computed at once: a processor's cache, or one GPU launch's worth."""
 SIMILAR = 0.8
 WORTHWHILE = 512
 """A batch of so many tokens takes no example shorter than this share of its longest one: on a set of
 mixed lengths padding would otherwise be more than half of the work."""
-CHUNK = 256
-"""Rows whose statistics are computed at once."""
+NOISE = {torch.float32: 2.0**-14, torch.float64: 2.0**-40, torch.float16: 2.0**-8}
+COARSE = 2.0**-5
+"""Gap between two logits, as a share of the larger, below which another batch or kernel may turn
+them around; `COARSE` is bfloat16's, four units in the last place."""
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """N examples scored, one entry an example, in the order given. Sums are over response tokens."""
+class Score:
+    """One example scored; arrays have one entry a response token, EOS included."""
 
-    tokens: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    ce_sum: NDArray[np.float64]
-    entropy_sum: NDArray[np.float64]
-    divergence: NDArray[np.int64]
-    """0-based position of the first wrong token; -1 where the whole response is reproduced."""
-    finite: NDArray[np.bool_]
-    bins: NDArray[np.float64]
-    """[N, 10, 4] calibration sums."""
+    ce: Floats
+    entropy: Floats
+    confidence: Floats
+    """Probability of the most likely token."""
+    hit: NDArray[np.bool_]
+    """Whether the most likely token is the golden one."""
+    right: NDArray[np.bool_]
+    """Whether greedy decoding would say the golden token: `hit` under the generation settings."""
+    gap: Floats
+    """How far the golden token leads the best other one, as a share of the larger logit."""
+    said: NDArray[np.int64]
+    """What greedy decoding would say here."""
+    noise: float
+    """The gap that the arithmetic of this model's number type could turn around."""
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
+    def finite(self) -> bool:
+        """Whether every number is; a NaN makes an example wrong."""
+        return bool(np.isfinite(self.ce).all() and np.isfinite(self.entropy).all())
+
+    @property
+    def divergence(self) -> int | None:
+        """0-based position of the first token that greedy decoding would get wrong."""
+        wrong = np.flatnonzero(~self.right)
+        return int(wrong[0]) if len(wrong) else None
+
+    @property
+    def correct(self) -> bool:
         """Whether greedy decoding gives the golden response token by token."""
-        return self.finite & (self.divergence < 0)
+        return self.finite and self.divergence is None
+
+    @property
+    def near_tie(self) -> bool:
+        """Whether gaps within the noise could turn `correct` around: the smallest one decides it."""
+        return bool(abs(float(self.gap.min())) <= self.noise)
 
 
-def score(model: nn.Module, examples: Sequence[Example], eos_ids: Sequence[int] = ()) -> Scores:
-    """Score `examples` with `model`, leaving the model and all random states as they were.
+class Scorer:
+    """Scores examples with one model after another and keeps what it learned about reaching logits.
 
-    `eos_ids` are the tokens that end a generation; where the golden response ends with one, any of
-    them counts as the end. An example whose logits are not finite is not correct. Cost: one forward pass.
+    `way` is how logits are reached (None: not tried yet), `tokens` the padded tokens of a batch
+    (0: the device's default; less after memory ran out). `remarks` collects what a user should know.
     """
-    model = getattr(model, "_orig_mod", model)
-    n = len(examples)
-    found = Scores(
-        tokens=np.array([len(example.response_ids) for example in examples], dtype=np.int64),
-        hits=np.zeros(n, np.int64),
-        ce_sum=np.zeros(n),
-        entropy_sum=np.zeros(n),
-        divergence=np.full(n, -1, np.int64),
-        finite=np.ones(n, np.bool_),
-        bins=np.zeros((n, NUM_BINS, 4)),
-    )
-    device = next(model.parameters()).device
-    with neutral(model):
-        for batch in batches(examples, _vocabulary(model)):
-            stats_R4 = _forward(model, [examples[i] for i in batch], eos_ids, device)
-            start = 0
-            for i in batch:
-                rows = stats_R4[start : start + found.tokens[i]]
-                start += int(found.tokens[i])
-                _reduce(found, i, rows)
-    return found
+
+    def __init__(self) -> None:
+        self.way: Way | None = None
+        self.tokens = 0
+        self.remarks: list[str] = []
+
+    def score(
+        self,
+        model: nn.Module,
+        examples: Sequence[Example],
+        greedy: Greedy | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Score]:
+        """Return one score an example, in the order given. Cost: one forward pass.
+
+        `progress` is told the number of examples scored so far.
+
+        The model must be in eval mode and without gradients (`neutral`). Where memory runs out the
+        batch is halved and tried again; `ModelError` if one example alone does not fit.
+        """
+        greedy = greedy or Greedy()
+        device = _device(model)
+        if not self.tokens:
+            self.tokens = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
+        if self.way is None and examples:
+            self._choose(model, min(examples, key=_length), device)
+        found: dict[int, Score] = {}
+        limit = rope_limit(model)
+        todo = deque(self._batches(model, examples, range(len(examples)), limit))
+        while todo:
+            batch = todo.popleft()
+            try:
+                scores = self._forward(model, [examples[i] for i in batch], greedy, device)
+            except Exception as error:
+                if not _is_memory(error):
+                    raise
+                self._shrink(examples, batch, error)
+                rest = [i for each in (batch, *todo) for i in each]
+                todo = deque(self._batches(model, examples, rest, limit))
+                continue
+            found.update(zip(batch, scores, strict=True))
+            progress(len(found))
+        return [found[i] for i in range(len(examples))]
+
+    def _choose(self, model: nn.Module, example: Example, device: torch.device) -> None:
+        self.way, why = choose(model, _inputs([example], device))
+        if why:
+            how = {"rows": "batches of few answers", "all": "all of its logits"}[self.way]
+            self.remarks.append(f"the model's head cannot be asked in chunks ({why}): uses {how}")
+
+    def _batches(
+        self, model: nn.Module, examples: Sequence[Example], chosen: Sequence[int], limit: int
+    ) -> Iterator[list[int]]:
+        """Batches of the `chosen`; none mixes answers on both sides of a limit of the positions."""
+        fits = [i for i in chosen if _length(examples[i]) <= limit]
+        beyond = [i for i in chosen if _length(examples[i]) > limit]
+        rows = LOGIT_BUDGET // _vocabulary(model)
+        most_rows = {"chunks": self.tokens, "rows": rows, "all": rows}[self.way or "chunks"]
+        for part in (beyond, fits):
+            yield from batches(examples, part, self.tokens, most_rows, whole=self.way == "all")
+
+    def _shrink(self, examples: Sequence[Example], batch: list[int], error: Exception) -> None:
+        if len(batch) == 1:
+            raise ModelError(
+                f"one example of {_length(examples[batch[0]])} tokens does not fit into memory. "
+                "Leave out long ones (eval.max_tokens)."
+            ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        before = self.tokens
+        padded = _length(examples[batch[0]]) * len(batch)
+        self.tokens = max(1, min(before, padded) // 2)
+        self.remarks.append(f"memory ran out: batches of {self.tokens} tokens instead of {before}")
+
+    def _forward(
+        self, model: nn.Module, batch: Sequence[Example], greedy: Greedy, device: torch.device
+    ) -> list[Score]:
+        reducer = _Reducer(batch, greedy)
+        table = read(model, _inputs(batch, device), reducer, self.way or "chunks")
+        rows_R7 = table.cpu().numpy().astype(np.float64)
+        noise = NOISE.get(reducer.dtype, COARSE)
+        edges = np.cumsum([len(each.response_ids) for each in batch])[:-1]
+        return [_score(rows_t7, noise) for rows_t7 in np.split(rows_R7, edges)]
 
 
-def batches(examples: Sequence[Example], vocabulary: int) -> Iterator[list[int]]:
-    """Yield index lists, longest examples first, of similar lengths, within both budgets.
+def batches(
+    examples: Sequence[Example],
+    chosen: Sequence[int],
+    most_tokens: int,
+    most_rows: int,
+    whole: bool = False,
+) -> Iterator[list[int]]:
+    """Yield lists of indices among `chosen`, longest first, of similar lengths, within both budgets.
 
-    The largest batch comes first, so a machine with too little memory says so at once.
+    `most_tokens` are padded tokens, `most_rows` response tokens, or padded tokens too where `whole`
+    logits are needed. The largest batch comes first, so a machine with too little memory says so at
+    once. One example alone may exceed the budgets.
     """
-    lengths = [len(e.prompt_ids) + len(e.response_ids) for e in examples]
+    most_tokens = min(most_tokens, most_rows) if whole else most_tokens
     batch: list[int] = []
-    rows = 0
-    for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i)):
-        longest = lengths[batch[0]] if batch else lengths[i]
-        more_rows = rows + len(examples[i].response_ids)
-        full = longest * (len(batch) + 1) > TOKEN_BUDGET or more_rows * vocabulary > LOGIT_BUDGET
-        shorter = lengths[i] < SIMILAR * longest and longest * len(batch) >= WORTHWHILE
+    rows = longest = 0
+    for i in sorted(chosen, key=lambda i: (-_length(examples[i]), i)):
+        length, more = _length(examples[i]), len(examples[i].response_ids)
+        full = longest * (len(batch) + 1) > most_tokens or rows + more > most_rows
+        shorter = length < SIMILAR * longest and longest * len(batch) >= WORTHWHILE
         if batch and (full or shorter):
             yield batch
-            batch, more_rows = [], len(examples[i].response_ids)
+            batch, rows = [], 0
+        longest = length if not batch else longest
         batch.append(i)
-        rows = more_rows
+        rows += more
     if batch:
         yield batch
 
 
-def _forward(
-    model: nn.Module, batch: Sequence[Example], eos_ids: Sequence[int], device: torch.device
-) -> NDArray[np.float64]:
-    """Return [R, 4]: cross-entropy, entropy, top probability, hit; response rows in batch order."""
-    width = max(len(e.prompt_ids) + len(e.response_ids) for e in batch)
+def rope_limit(model: nn.Module) -> int:
+    """The longest sequence for which a token's logits do not depend on how long the batch is.
+
+    Rotary embeddings of type `longrope` and `dynamic` change beyond the length the model was
+    pretrained with; for all others there is no limit.
+    """
+    config = _text_config(model)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kind = rope.get("rope_type", rope.get("type"))
+    if kind not in ("longrope", "dynamic"):
+        return 2**62
+    name = "original_max_position_embeddings"
+    pretrained = rope.get(name) or getattr(config, name, None) or config.max_position_embeddings
+    return int(pretrained)
+
+
+class _Reducer:
+    """Turns chunks of logits into [C, 7]: ce, entropy, confidence, hit, right, gap, said."""
+
+    def __init__(self, batch: Sequence[Example], greedy: Greedy) -> None:
+        self.batch = batch
+        self.greedy = greedy
+        self.dtype = torch.float32
+        places = [(e, p) for e in batch for p in range(len(e.response_ids))]
+        eos = set(greedy.eos)
+        self._places = places
+        self._gold_R = torch.tensor([e.response_ids[p] for e, p in places])
+        self._end_R = torch.tensor(
+            [p == len(e.response_ids) - 1 and e.response_ids[p] in eos for e, p in places]
+        )
+
+    def __call__(self, logits_CV: Tensor, chunk: slice) -> Tensor:
+        self.dtype = logits_CV.dtype
+        device = logits_CV.device
+        gold_C, end_C = self._gold_R[chunk].to(device), self._end_R[chunk].to(device)
+        size = max(1, PART_LOGITS.get(device.type, PART_LOGITS["cpu"]) // logits_CV.shape[1])
+        eos_E = torch.tensor(self.greedy.eos, dtype=torch.long, device=device)
+        parts = []
+        for i in range(0, len(logits_CV), size):
+            part = slice(i, i + size)
+            z_PV, gold_P, end_P = logits_CV[part].float(), gold_C[part], end_C[part]
+            choice = None
+            if not self.greedy.plain:
+                places = self._places[chunk][part]
+                changed = self.greedy.apply(
+                    z_PV,
+                    [e.prompt_ids for e, _ in places],
+                    [e.response_ids[:p] for e, p in places],
+                )
+                choice = _choice(changed, gold_P, end_P, eos_E)
+            parts.append(_statistics(z_PV, gold_P, end_P, eos_E, choice))
+        return torch.cat(parts)
+
+
+def _statistics(
+    z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor, choice: tuple[Tensor, ...] | None
+) -> Tensor:
+    """[P, 7] from float32 logits, which are overwritten. One softmax gives all but the choice."""
+    gold_logit_P = z_PV.gather(1, gold_P[:, None]).squeeze(1)
+    own = _choice(z_PV, gold_P, end_P, eos_E)
+    right_P, gap_P, said_P = choice or own
+    top_P = z_PV.max(dim=1).values
+    z_PV.sub_(top_P[:, None]).clamp_min_(-1e4)
+    e_PV = z_PV.exp()
+    sum_P = e_PV.sum(dim=1)
+    log_sum_P = sum_P.log()
+    entropy_P = log_sum_P - z_PV.mul_(e_PV).sum(dim=1) / sum_P
+    ce_P = log_sum_P + top_P - gold_logit_P
+    columns = (ce_P, entropy_P, 1 / sum_P, own[0], right_P, gap_P, said_P)
+    return torch.stack([column.double() for column in columns], dim=1)
+
+
+def _choice(
+    z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether the argmax is golden, by what share of the larger logit it leads, and the argmax.
+
+    Of equal logits the lowest index wins, as in `generate`. Where the answer ends any end token is as
+    good as the golden one. The logits are as before when this returns.
+    """
+    rows_P = torch.arange(len(z_PV), device=z_PV.device)
+    said_P = z_PV.argmax(dim=1)
+    right_P = (said_P == gold_P) | (end_P & torch.isin(said_P, eos_E))
+    ends_Q = rows_P[end_P]
+    end_logits_QE = z_PV[ends_Q[:, None], eos_E]
+    gold_logit_P = z_PV[rows_P, gold_P]
+    best_P = gold_logit_P.clone()
+    if len(ends_Q):
+        best_P[ends_Q] = end_logits_QE.max(dim=1).values
+    z_PV[rows_P, gold_P] = -torch.inf
+    z_PV[ends_Q[:, None], eos_E] = -torch.inf
+    other_P = z_PV.max(dim=1).values
+    z_PV[ends_Q[:, None], eos_E] = end_logits_QE
+    z_PV[rows_P, gold_P] = gold_logit_P
+    scale_P = torch.maximum(best_P.abs(), other_P.abs()).clamp_min(1e-6)
+    return right_P, (best_P - other_P) / scale_P, said_P
+
+
+def _score(rows_t7: Floats, noise: float) -> Score:
+    ce, entropy, confidence, hit, right, gap, said = rows_t7.T
+    return Score(
+        ce=ce,
+        entropy=entropy,
+        confidence=confidence,
+        hit=hit > 0,
+        right=right > 0,
+        gap=gap,
+        said=said.astype(np.int64),
+        noise=noise,
+    )
+
+
+def _inputs(batch: Sequence[Example], device: torch.device) -> Inputs:
+    width = max(map(_length, batch))
     ids_BT = torch.zeros(len(batch), width, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
     keep_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
@@ -123,84 +327,33 @@ def _forward(
         ids_BT[row, : len(ids)] = ids
         mask_BT[row, : len(ids)] = 1
         keep_BT[row, len(example.prompt_ids) - 1 : len(ids) - 1] = True
-    gold_R = torch.tensor([token for e in batch for token in e.response_ids], device=device)
-    last_R = torch.tensor(
-        [p == len(e.response_ids) - 1 for e in batch for p in range(len(e.response_ids))],
-        device=device,
-    )
-    keep_BT = keep_BT.to(device)
-    with head_rows(model, keep_BT):
-        out = model(input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device), use_cache=False)
-    logits = out.logits
-    rows_RV = logits[0] if logits.shape[:2] == (1, len(gold_R)) else logits[keep_BT]
-    eos_E = torch.tensor(list(eos_ids), dtype=torch.long, device=device)
-    parts = [
-        _statistics(rows_RV[i : i + CHUNK], gold_R[i : i + CHUNK], last_R[i : i + CHUNK], eos_E)
-        for i in range(0, len(gold_R), CHUNK)
-    ]
-    return torch.cat(parts).cpu().double().numpy()
+    return Inputs(ids_BT=ids_BT.to(device), mask_BT=mask_BT.to(device), keep_BT=keep_BT.to(device))
 
 
-@contextmanager
-def head_rows(model: nn.Module, keep_BT: Tensor) -> Iterator[None]:
-    """Let only the hidden rows in `keep_BT` reach the output head, as one sequence [1, R, H].
-
-    A model without an output head to hook (`get_output_embeddings` is None) is left alone and
-    answers with all its logits.
-    """
-    head = output_head(model)
-    if head is None:
-        yield
-        return
-
-    def drop_rows(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        hidden_BTH, *rest = args
-        if hidden_BTH.shape[:2] != keep_BT.shape:
-            return args
-        return (hidden_BTH[keep_BT.to(hidden_BTH.device)].unsqueeze(0), *rest)
-
-    handle = head.register_forward_pre_hook(drop_rows)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _length(example: Example) -> int:
+    return len(example.prompt_ids) + len(example.response_ids)
 
 
-def output_head(model: nn.Module) -> nn.Module | None:
-    """Return the module that turns hidden rows into logits; None if the model names none."""
-    getter = getattr(model, "get_output_embeddings", None)
-    head = getter() if callable(getter) else None
-    return head if isinstance(head, nn.Module) else None
+def _device(model: nn.Module) -> torch.device:
+    """Where token ids go: the input embeddings, which may lie elsewhere than the last layer."""
+    getter = getattr(model, "get_input_embeddings", None)
+    embeddings = getter() if callable(getter) else None
+    weight = getattr(embeddings, "weight", None)
+    return weight.device if isinstance(weight, Tensor) else next(model.parameters()).device
 
 
-def _statistics(logits_RV: Tensor, gold_R: Tensor, last_R: Tensor, eos_E: Tensor) -> Tensor:
-    """[R, 4] of CE, entropy, top probability and hit, from one softmax in float32."""
-    z_RV = logits_RV.float()
-    top_R, argmax_R = z_RV.max(dim=-1)
-    z_RV = z_RV - top_R[:, None]
-    gold_logit_R = z_RV.gather(1, gold_R[:, None]).squeeze(1)
-    e_RV = z_RV.exp()
-    sum_R = e_RV.sum(dim=-1)
-    log_sum_R = sum_R.log()
-    entropy_R = log_sum_R - (z_RV.clamp_min(-1e4) * e_RV).sum(dim=-1) / sum_R
-    both_end_R = last_R & torch.isin(gold_R, eos_E) & torch.isin(argmax_R, eos_E)
-    hit_R = (argmax_R == gold_R) | both_end_R
-    return torch.stack([log_sum_R - gold_logit_R, entropy_R, 1 / sum_R, hit_R.float()], dim=1)
-
-
-def _reduce(found: Scores, i: int, rows_R4: NDArray[np.float64]) -> None:
-    ce, entropy, confidence, hit = rows_R4.T
-    hit = hit > 0
-    found.hits[i] = hit.sum()
-    found.ce_sum[i] = ce.sum()
-    found.entropy_sum[i] = entropy.sum()
-    found.finite[i] = bool(np.isfinite(rows_R4[:, :3]).all())
-    wrong = np.flatnonzero(~hit)
-    found.divergence[i] = wrong[0] if len(wrong) else -1
-    found.bins[i] = bin_sums(confidence, hit)
+def _text_config(model: nn.Module) -> Any:
+    config: Any = getattr(model, "config", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
 
 
 def _vocabulary(model: nn.Module) -> int:
-    config: Any = getattr(model, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    return int(getattr(text, "vocab_size", 0) or 1)
+    return int(getattr(_text_config(model), "vocab_size", 0) or 1)
+
+
+def _is_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (
+        isinstance(error, RuntimeError) and any(each in words for each in MEMORY_WORDS)
+    )

@@ -1,6 +1,7 @@
 """Intervals for proportions and for paired differences of proportions.
 
-Legend: n examples; b of them went wrong -> right and c right -> wrong between two checkpoints.
+Legend: n examples; b of them went wrong -> right and c right -> wrong between two checkpoints. The
+counts may be fractions: grouped examples are worth fewer independent ones (`independent_share`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CONFIDENCE = 0.95
 POWER = 0.80
 
 
-def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(correct: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion `correct / n`.
 
     At n = 0 nothing is known and the interval is (0, 1). Source: Wilson 1927; Brown, Cai and
@@ -32,7 +33,9 @@ def wilson(correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float,
     return low, high
 
 
-def bonett_price(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def bonett_price(
+    b: float, c: float, n: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
     """Return the interval of the paired difference (b - c) / n.
 
     Adjusted Wald with one pseudo-observation in each discordant cell; coverage .949 to .964 where
@@ -45,7 +48,7 @@ def bonett_price(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> tupl
     return max(-1.0, p - q - half), min(1.0, p - q + half)
 
 
-def detectable(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> float:
+def detectable(b: float, c: float, n: float, confidence: float = CONFIDENCE) -> float:
     """Return the smallest paired difference a test at `confidence` sees with 80 % power.
 
     (z(confidence) + z(power)) * sqrt(discordant pairs) / n, at this discordance. With no discordant
@@ -76,8 +79,9 @@ def ratio_interval(
     """Return the interval of sum(sums) / sum(counts), with the entries and not the counts independent.
 
     The linearised standard error of a ratio (Cochran 1977, section 6.4): tokens of one example
-    share its fate, so counting each token as an observation would claim too much. (NaN, NaN) where a
-    sum is not finite or fewer than two entries are given.
+    share its fate, so counting each token as an observation would claim too much; where examples are
+    grouped, pass the sums of each group (`group_sums`). (NaN, NaN) where a sum is not finite or fewer
+    than two entries are given.
     """
     n, total = len(sums), counts.sum()
     if n < 2 or not np.isfinite(sums).all():

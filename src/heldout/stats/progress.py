@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.stats.intervals import CONFIDENCE, bonett_price, detectable, spent_confidence
+from heldout.stats.best import Best, best
+from heldout.stats.change import MARGIN, WINDOW, Change, last_change
+from heldout.stats.groups import Groups
 from heldout.stats.tied import tied_set
+from heldout.stats.trend import Slope, slope
 
-MARGIN = 0.01
-"""Changes in exact match smaller than this do not matter; a plateau is an interval inside it."""
-WINDOW = 2
-"""The trend compares with this many evaluations ago; a plateau so needs three in a row."""
+__all__ = ["MARGIN", "WINDOW", "Progress", "progress"]
+
+SLOPE_WINDOW = 5
+"""The slope is over this many evaluations: the fewest whose t quantile (3.2) no longer dwarfs the
+normal 1.96 (with 3 it is 12.7), so the slope stays that of the present."""
 ECE_RISE = 1.2
 """The calibration drift of the contract: ECE more than 20 % above its best."""
 
-Trend = Literal["improving", "plateau", "regressing", "inconclusive"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Progress:
     """What the evaluations so far say; indices count evaluations from 0."""
 
-    trend: Trend
-    change: float
-    change_low: float
-    change_high: float
-    confidence: float
-    """Of the interval `change_low` to `change_high`, which decided the trend."""
-    reference: int
-    detectable: float
+    change: Change
+    slope: Slope | None
+    """Over the last `SLOPE_WINDOW` evaluations, by step; None before the third."""
+    best: Best | None
     tied: list[int]
     ece_rise: bool
 
     def facts(self, steps: Sequence[int]) -> dict[str, Any]:
         """The contract's conclusions by their promised names; `steps` are those of the evaluations."""
         return {
-            "em_trend": self.trend,
-            "em_change": self.change,
-            "em_change_low": self.change_low,
-            "em_change_high": self.change_high,
-            "em_change_confidence": self.confidence,
-            "em_reference": steps[self.reference],
-            "detectable": self.detectable,
+            **self.change.facts(),
+            "em_reference": steps[self.change.reference],
+            "em_slope": self.slope.slope if self.slope else None,
+            "em_slope_low": self.slope.low if self.slope else None,
+            "em_slope_high": self.slope.high if self.slope else None,
+            "em_slope_since": steps[-SLOPE_WINDOW:][0] if self.slope else None,
+            "best_em": self.best.score if self.best else None,
+            "best_em_corrected": self.best.corrected if self.best else None,
+            "best_em_step": steps[self.best.index] if self.best else None,
             "ece_rise": self.ece_rise,
         }
 
@@ -56,48 +56,31 @@ def progress(
     ece_K: NDArray[np.float64],
     ece_null_K: NDArray[np.float64],
     margin: float = MARGIN,
+    *,
+    steps: Sequence[int] | None = None,
+    groups_N: Groups = None,
+    pinned: int | None = None,
 ) -> Progress:
     """Judge K >= 1 evaluations of the same N examples, oldest first.
 
-    The trend is the paired change of the last evaluation against the one `WINDOW` before it, never
-    against the best so far, which chance alone picks. Plateau: the 95 % interval lies inside
-    +-margin, over a full window. Improving or regressing: the interval excludes zero at the level
-    that `spent_confidence` allows for this look. Else inconclusive: the set is too small to say.
+    `groups_N` numbers the examples that belong together (`number_groups`), and `pinned` is the
+    index of the evaluation to compare with, where one is wanted (`last_change`). Without `steps`
+    there is no slope.
     """
-    looks, n = len(correct_KN) - 1, correct_KN.shape[1]
-    reference = max(0, looks - WINDOW)
-    now, then = correct_KN[-1], correct_KN[reference]
-    b, c = int((now & ~then).sum()), int((~now & then).sum())
-    trend, confidence = _trend(b, c, n, looks, margin)
-    low, high = bonett_price(b, c, n, confidence)
+    scores_KN = correct_KN.astype(np.float64)
+    recent = None if steps is None else list(steps)[-SLOPE_WINDOW:]
     return Progress(
-        trend=trend,
-        change=(b - c) / n if n else 0.0,
-        change_low=low,
-        change_high=high,
-        confidence=confidence,
-        reference=reference,
-        detectable=detectable(b, c, n, confidence),
-        tied=tied_set(correct_KN.astype(np.float64)),
+        change=last_change(correct_KN, margin, groups_N, pinned),
+        slope=slope(scores_KN[-SLOPE_WINDOW:], recent, groups_N) if recent else None,
+        best=best(scores_KN, groups_N),
+        tied=tied_set(scores_KN, groups_N=groups_N),
         ece_rise=_ece_rise(ece_K, ece_null_K),
     )
-
-
-def _trend(b: int, c: int, n: int, looks: int, margin: float) -> tuple[Trend, float]:
-    """The trend, and the confidence of the interval that decided it."""
-    low, high = bonett_price(b, c, n)
-    if looks >= WINDOW and -margin < low and high < margin:
-        return "plateau", CONFIDENCE
-    if looks == 0:
-        return "inconclusive", CONFIDENCE
-    spent = spent_confidence(looks)
-    low, high = bonett_price(b, c, n, spent)
-    return ("improving" if low > 0 else "regressing" if high < 0 else "inconclusive"), spent
 
 
 def _ece_rise(ece_K: NDArray[np.float64], ece_null_K: NDArray[np.float64]) -> bool:
     """True when the last ECE is 20 % above the best and the rise is more than its own null."""
     if len(ece_K) < 2:
         return False
-    best = float(np.nanmin(ece_K)) if np.isfinite(ece_K).any() else float("nan")
-    return bool(ece_K[-1] > ECE_RISE * best and ece_K[-1] - best > ece_null_K[-1])
+    lowest = float(np.nanmin(ece_K)) if np.isfinite(ece_K).any() else float("nan")
+    return bool(ece_K[-1] > ECE_RISE * lowest and ece_K[-1] - lowest > ece_null_K[-1])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,48 @@ def load_model(settings: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:
     A package carries one GGUF file, which is dequantised to `model.dtype`. Raises `ModelError`
     with the reason when it cannot be loaded, `ConfigError` for an unknown dtype.
     """
-    name, gguf = settings["model.name"], settings["model.gguf_file"]
+    return load_weights(settings), load_tokenizer(settings)
+
+
+def load_weights(settings: Mapping[str, Any]) -> PreTrainedModel:
+    """Return the model of `model.name` alone; raises what `load_model` raises."""
     dtype = DTYPES.get(settings["model.dtype"])
     if dtype is None:
         known = nearest(settings["model.dtype"], list(DTYPES))
         raise ConfigError(f"model.dtype {settings['model.dtype']!r} is unknown.{known}")
+    name, options = source(settings)
+    with _said_plainly(name):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+    if options:
+        _forget_quantization(model)
+    return model
+
+
+def load_tokenizer(settings: Mapping[str, Any]) -> Any:
+    """Return the tokenizer of `model.name` alone, with a token to pad with."""
+    name, options = source(settings)
+    with _said_plainly(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def source(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Where `model.name` is loaded from, and the options of `from_pretrained` that takes."""
+    name, gguf = settings["model.name"], settings["model.gguf_file"]
     if name.startswith(PACKAGE):
         name, gguf = _package_file(name.removeprefix(PACKAGE))
-    options: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
+    return name, {"gguf_file": gguf} if gguf else {}
+
+
+@contextmanager
+def _said_plainly(name: str) -> Iterator[None]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
+        yield
     except (OSError, ValueError, ImportError, KeyError) as error:
         first = " ".join(str(error).split())
         raise ModelError(f"model.name {name!r} cannot be loaded: {first}") from error
-    if gguf:
-        _forget_quantization(model)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
 
 
 def _forget_quantization(model: Any) -> None:

@@ -16,9 +16,10 @@ from heldout.adapters.huggingface import Monitor
 from heldout.config import nearest, nested
 from heldout.derive.patterns import get_default_patterns
 from heldout.errors import ConfigError
-from heldout.evals.fixed_set import load
+from heldout.evals.options import EvalOptions
+from heldout.evals.rows import Keys
 from heldout.store.runs import new_run
-from heldout.train.data import as_dataset, count_patterns, load_rows
+from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
 from heldout.train.model import load_model
 from heldout.watch import Listener
 
@@ -42,12 +43,17 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
     from, so the same command continues an interrupted run.
     """
     settings = complete(settings)
-    rows, skipped = load_rows(settings["data.train"])
+    keys = Keys(
+        prompt=settings["data.prompt_key"], response=settings["data.response_key"], section="data"
+    )
+    rows, skipped = load_rows(settings["data.train"], keys)
     training_arguments(settings, Path(settings["output.runs"]))
     if settings["train.threads"]:
         torch.set_num_threads(settings["train.threads"])
     model, tokenizer = load_model(settings)
-    load(settings["eval.data"], tokenizer, settings["eval.max_samples"])
+    options = EvalOptions.of(settings)
+    options.load(settings["eval.data"], tokenizer, model.config, settings["eval.max_samples"])
+    rows, unfit = renderable(rows, tokenizer)
     runs = Path(settings["output.runs"])
     name = settings["output.run"] or new_run(runs)
     folder = runs / name
@@ -58,11 +64,14 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         at_start=settings["eval.at_start"],
         max_samples=settings["eval.max_samples"],
         margin=settings["eval.margin"],
+        reference=settings["eval.reference"],
+        options=options,
         patterns=patterns,
         runs=settings["output.runs"],
         run=name,
-        config=nested(settings) | {"skipped_training_lines": skipped},
+        config=nested(settings) | {"skipped_training_lines": skipped + unfit},
         train_patterns=count_patterns(rows, patterns),
+        train_rows=rows,
         model=settings["model.name"],
         listeners=listeners,
     )

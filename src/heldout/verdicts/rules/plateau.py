@@ -1,8 +1,8 @@
 """Exact match no longer rises, and the learning rate will not change that.
 
 Checks: the paired 95 % interval of the change in exact match over the last three evaluations lies
-inside the margin (`eval.margin`), and the learning rate is at most half its peak or follows a
-constant schedule.
+inside the margin (`eval.margin`) and no earlier evaluation was surely better, and the learning rate
+is at most half its peak or follows a constant schedule.
 
 Why: steps after the plateau cost compute and calibration and buy nothing that can be measured.
 
@@ -23,7 +23,7 @@ import numpy as np
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
 from heldout.records import EvalResult
-from heldout.stats.progress import WINDOW
+from heldout.stats.change import WINDOW
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 FALLEN = 0.5

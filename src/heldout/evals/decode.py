@@ -1,0 +1,243 @@
+"""Exact match of texts: decode on from where the one pass leaves the golden answer.
+
+Up to its first difference the greedy answer is the golden one, so decoding starts there, with the
+golden prefix and the first other token, and only for examples whose text could still be accepted. It
+stops as soon as the text no longer can. The decoding is the model's own `generate`, in rounds of
+growing length; between rounds the examples that are done leave the batch.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from heldout.evals.fixed_set import Example
+from heldout.evals.greedy import Greedy
+from heldout.evals.match import Accepted, Match
+from heldout.evals.score import Score
+
+FIRST_ROUND = 4
+"""Tokens of the first round; each next one doubles. Most texts are settled within a few tokens."""
+ROUND_TOKENS = 4096
+"""Padded tokens of prefixes in one batch."""
+SLACK = 32
+"""Without a limit an answer may take twice the golden answer's tokens and this many more."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What greedy decoding answers to one example, as far as it had to be decoded."""
+
+    ids: list[int]
+    """Response tokens; from the start, an end token included."""
+    limit: int
+    """Tokens after which `generate(max_new_tokens=limit)` would stop."""
+    ended: bool = False
+    """Whether decoding stopped by itself (an end token, the limit) and not because nobody asked on."""
+    decoded: bool = False
+    correct: bool = False
+    text: str | None = None
+    log_p: float = 0.0
+    """Log-probability of `ids`; whole only where every answer is decoded to its end."""
+    accepted: Accepted = field(default_factory=Accepted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How answers are decoded and compared."""
+
+    tokenizer: Any
+    match: Match = field(default_factory=Match)
+    max_new_tokens: int | None = None
+    full: bool = False
+    """Decode every wrong answer to its end."""
+
+    def limit(self, example: Example) -> int:
+        """The most tokens an answer to this example may have."""
+        return self.max_new_tokens or 2 * len(example.response_ids) + SLACK
+
+    def token_correct(self, example: Example, score: Score) -> bool:
+        """Whether the golden tokens are reproduced within the limit."""
+        return score.correct and len(example.response_ids) <= self.limit(example)
+
+    def accepted(self, example: Example, eos: Sequence[int]) -> Accepted:
+        """The answers that count: the golden text, its tokens' text, and further references."""
+        golden = self.text(example.response_ids, eos)
+        return self.match.accepted([golden, example.row.response, *example.row.references])
+
+    def text(self, ids: Sequence[int], eos: Sequence[int]) -> str:
+        """The text of response tokens, without the token that ends it."""
+        kept = list(ids[:-1]) if ids and ids[-1] in eos else list(ids)
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        return str(self.tokenizer.decode(kept, **options))
+
+
+def answers(
+    model: nn.Module,
+    examples: Sequence[Example],
+    scores: Sequence[Score],
+    greedy: Greedy,
+    how: Decoding,
+) -> list[Answer]:
+    """Return greedy decoding's answer to each example, decoded only where the one pass cannot tell.
+
+    The model must be in eval mode and without gradients. An example whose logits are not finite is
+    wrong and not decoded.
+    """
+    found = [_start(e, s, greedy, how) for e, s in zip(examples, scores, strict=True)]
+    open_ = [i for i, score in enumerate(scores) if score.finite and not found[i].correct]
+    for i in open_:
+        found[i].accepted = how.accepted(examples[i], greedy.eos)
+
+    def settle(answer: Answer) -> bool:
+        """Judge an answer where it stands; True when nothing more needs to be decoded."""
+        answer.text = how.text(answer.ids, greedy.eos)
+        answer.ended = answer.ids[-1] in greedy.eos or len(answer.ids) >= answer.limit
+        answer.correct = answer.ended and how.match.right(answer.text, answer.accepted)
+        return answer.ended or not (how.full or how.match.possible(answer.text, answer.accepted))
+
+    length = FIRST_ROUND
+    while open_ := [i for i in open_ if not settle(found[i])]:
+        for batch in _batches([examples[i] for i in open_], [found[i] for i in open_]):
+            chosen = [open_[j] for j in batch]
+            for i in chosen:
+                found[i].decoded = True
+            some = [found[i] for i in chosen]
+            _round(model, [examples[i] for i in chosen], some, length, greedy, how.full, settle)
+        length *= 2
+    return found
+
+
+def generate(
+    model: Any,
+    prefixes: Sequence[Sequence[int]],
+    length: int,
+    greedy: Greedy,
+    processors: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+    stopping: Sequence[Callable[..., Tensor]] = (),
+    settings: Any = None,
+) -> list[list[int]]:
+    """Return at most `length` greedy tokens after each prefix, by the model's own `generate`.
+
+    `settings` is a generation config to follow; without one decoding is the plain argmax.
+    """
+    config = settings if settings is not None else type(model.generation_config)()
+    config.do_sample, config.num_beams, config.use_cache = False, 1, True
+    config.temperature = config.top_p = config.top_k = None
+    config.max_length, config.max_new_tokens = None, length
+    config.eos_token_id = list(greedy.eos) or None
+    config.pad_token_id = greedy.eos[0] if greedy.eos else 0
+    width = max(map(len, prefixes))
+    device = _device(model)
+    ids_BT = torch.full((len(prefixes), width), config.pad_token_id, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
+    for row, prefix in enumerate(prefixes):
+        ids_BT[row, width - len(prefix) :] = torch.tensor(prefix)
+        mask_BT[row, width - len(prefix) :] = 1
+    with _following(model, config):
+        out_BT = model.generate(
+            input_ids=ids_BT.to(device),
+            attention_mask=mask_BT.to(device),
+            generation_config=config,
+            logits_processor=list(processors),
+            stopping_criteria=list(stopping),
+        )
+    return [_until_end(row, greedy.eos) for row in out_BT[:, width:].tolist()]
+
+
+@contextmanager
+def _following(model: Any, config: Any) -> Iterator[None]:
+    """Let `generate` follow `config` alone: it fills what is unset from the model's own config."""
+    getter = getattr(model, "get_base_model", None)
+    base = getter() if callable(getter) else model
+    own, outer = base.generation_config, vars(model).get("generation_config")
+    base.generation_config = model.generation_config = config
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about lengths that are meant as they are
+            yield
+    finally:
+        if outer is None:
+            del model.generation_config
+        else:
+            model.generation_config = outer
+        base.generation_config = own
+
+
+def _start(example: Example, score: Score, greedy: Greedy, how: Decoding) -> Answer:
+    limit, divergence = how.limit(example), score.divergence
+    if how.token_correct(example, score):
+        log_p = -float(score.ce.sum())
+        return Answer(
+            ids=list(example.response_ids), limit=limit, ended=True, correct=True, log_p=log_p
+        )
+    if divergence is None:  # right, but longer than the limit, or not finite
+        ids = list(example.response_ids[:limit])
+    else:
+        ids = [*example.response_ids[:divergence], int(score.said[divergence])][:limit]
+    log_p = -float(score.ce[: len(ids) - 1].sum()) + float(np.log(score.confidence[len(ids) - 1]))
+    return Answer(ids=ids, limit=limit, log_p=log_p)
+
+
+def _round(
+    model: nn.Module,
+    examples: Sequence[Example],
+    found: Sequence[Answer],
+    length: int,
+    greedy: Greedy,
+    full: bool,
+    settle: Callable[[Answer], bool],
+) -> None:
+    """Decode at most `length` more tokens of each answer, and stop when all are settled."""
+    prefixes = [[*e.prompt_ids, *a.ids] for e, a in zip(examples, found, strict=True)]
+    most = max(answer.limit - len(answer.ids) for answer in found)
+    done = [False] * len(found)
+
+    def follow(ids_BT: Tensor, logits_BV: Tensor) -> Tensor:
+        changed_BV = logits_BV
+        if not greedy.plain:
+            prompts = [example.prompt_ids for example in examples]
+            changed_BV = greedy.apply(logits_BV, prompts, [answer.ids for answer in found])
+        if full:
+            log_p_BV = logits_BV.float().log_softmax(dim=-1)
+            log_p_B = log_p_BV.gather(1, changed_BV.argmax(dim=1, keepdim=True)).squeeze(1)
+            for row, log_p in enumerate(log_p_B.tolist()):
+                found[row].log_p += 0.0 if done[row] else log_p
+        return changed_BV
+
+    def stop(ids_BT: Tensor, logits: Any, **_: Any) -> Tensor:
+        for row, last in enumerate(ids_BT[:, -1].tolist()):
+            if not done[row]:
+                found[row].ids.append(last)
+                done[row] = settle(found[row])
+        return torch.tensor(done, device=ids_BT.device)
+
+    needed = [] if greedy.plain and not full else [follow]
+    generate(model, prefixes, min(length, most), greedy, needed, [stop])
+
+
+def _batches(examples: Sequence[Example], found: Sequence[Answer]) -> list[list[int]]:
+    """Group by length, longest first, within the budget of padded tokens."""
+    lengths = [len(e.prompt_ids) + len(a.ids) for e, a in zip(examples, found, strict=True)]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= ROUND_TOKENS:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+def _until_end(ids: list[int], eos: Sequence[int]) -> list[int]:
+    end = next((i for i, token in enumerate(ids) if token in eos), len(ids))
+    return ids[: end + 1]
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

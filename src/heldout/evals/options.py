@@ -1,0 +1,73 @@
+"""How a fixed set is read, decoded and compared, in one place for every way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from heldout.errors import ConfigError
+from heldout.evals.calibration import Bins
+from heldout.evals.fixed_set import MAX_SAMPLES, FixedSet, load, most_tokens
+from heldout.evals.match import Match
+from heldout.evals.rows import Keys, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """Options of an evaluation; `heldout settings` explains each under the same name (`eval.*`).
+
+    Raises `ConfigError` if `extract` is no regular expression or `ece_bins` no known convention.
+    """
+
+    prompt_key: str | None = None
+    response_key: str | None = None
+    turns: str = "last"
+    max_tokens: int | None = None
+    normalize_case: bool = False
+    normalize_whitespace: bool = False
+    extract: str | None = None
+    max_new_tokens: int | None = None
+    full_text: bool = False
+    ece_bins: str = "guo"
+
+    def __post_init__(self) -> None:
+        _ = self.match, self.bins
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> EvalOptions:
+        """The options among settings by dotted name (`eval.turns`)."""
+        return cls(**{field.name: settings[f"eval.{field.name}"] for field in fields(cls)})
+
+    @property
+    def match(self) -> Match:
+        """When two texts are the same answer."""
+        return Match(self.normalize_case, self.normalize_whitespace, self.extract)
+
+    @property
+    def bins(self) -> Bins:
+        """The convention of the calibration bins."""
+        for known in get_args(Bins):
+            if self.ece_bins == known:
+                return cast(Bins, known)
+        raise ConfigError(f"ece_bins must be one of {get_args(Bins)}, found {self.ece_bins!r}")
+
+    def load(
+        self,
+        path: str | Path,
+        tokenizer: Any,
+        model_config: Any = None,
+        max_samples: int = MAX_SAMPLES,
+        train_rows: Iterable[Row] = (),
+    ) -> FixedSet:
+        """Load the set at `path` for a model of this config; raises what `fixed_set.load` raises."""
+        return load(
+            path,
+            tokenizer,
+            max_samples,
+            keys=Keys(prompt=self.prompt_key, response=self.response_key),
+            turns=self.turns,
+            max_tokens=most_tokens(model_config, self.max_tokens),
+            train_rows=train_rows,
+        )
