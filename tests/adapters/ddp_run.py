@@ -1,6 +1,9 @@
-"""A watched run for one of several processes: `torchrun --nproc-per-node 2 ddp_run.py FOLDER watched`.
+"""A watched run for one of several processes: `torchrun --nproc-per-node 2 ddp_run.py FOLDER HOW`.
 
-Each process prints the losses that the Trainer logged and a sum over the trained weights.
+HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another process holds the journal),
+"broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
+"gone" (the monitor of the main process fails at step 2).
+Each process writes the losses that the Trainer logged and a sum over the trained weights.
 """
 
 from __future__ import annotations
@@ -8,19 +11,39 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import tiny
+import torch
 from transformers import Trainer, TrainingArguments
 from watched import collate, encoded
 
 import heldout
+from heldout.evals.score import Scorer
+from heldout.store.journal import Journal
+from heldout.watch import Watch
 
 
-def main(folder: Path, watched: bool) -> None:
+def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
+    """Make `how` happen; returns what must live as long as the run."""
+    if how == "busy" and rank == 0:
+        return Journal(folder / "runs" / "r" / "journal.jsonl")
+    if how == "broken" and rank == 1:
+        Scorer.score = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
+    if how == "gone" and rank == 0:
+        Watch.step = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
+    if how == "short" and rank == 1:
+
+        def refuse(module: Any, args: Any, kwargs: Any) -> None:
+            if not module.training and kwargs["input_ids"].numel() > 200:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        model.register_forward_pre_hook(refuse, with_kwargs=True)
+    return None
+
+
+def main(folder: Path, how: str) -> None:
     tokenizer, model = tiny.tokenizer(), tiny.lora_model()
-    monitor = heldout.Monitor(
-        folder / "fixed_eval.jsonl", every=2, runs=folder / "runs", run="r", tokenizer=tokenizer
-    )
     arguments = TrainingArguments(
         output_dir=str(folder / "out"),
         max_steps=4,
@@ -33,19 +56,24 @@ def main(folder: Path, watched: bool) -> None:
         use_cpu=True,
         ddp_backend="gloo",
     )
+    monitor = heldout.Monitor(
+        folder / "fixed_eval.jsonl", every=2, runs=folder / "runs", run="r", tokenizer=tokenizer
+    )
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=encoded(tokenizer),
         data_collator=collate,
         processing_class=tokenizer,
-        callbacks=[monitor] if watched else [],
+        callbacks=[] if how == "alone" else [monitor],
     )
+    held = spoil(how, folder, arguments.process_index, model)
     trainer.train()
+    del held
     weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "watched")
+    main(Path(sys.argv[1]), sys.argv[2])

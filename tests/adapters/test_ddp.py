@@ -5,19 +5,29 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
+from peft import PeftModel
 
 from heldout.derive.history import History
+from heldout.evals.evaluate import FixedEvalSet
 from heldout.store.journal import read
 
 TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Losses and weights of the run without a monitor."""
+    return run(tmp_path_factory.mktemp("ddp") / "alone", "alone")
 
 
 def run(folder: Path, how: str) -> list[object]:
     folder.mkdir()
-    tiny.write_jsonl(folder / "fixed_eval.jsonl", tiny.rows(30)[10:])
+    tiny.write_jsonl(folder / "fixed_eval.jsonl", tiny.rows(33)[10:])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*command, str(TESTS / "adapters" / "ddp_run.py"), str(folder), how],
@@ -25,18 +35,63 @@ def run(folder: Path, how: str) -> list[object]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
-@pytest.mark.slow
-def test_under_ddp_the_main_process_watches_and_the_training_is_the_same(tmp_path: Path) -> None:
-    assert run(tmp_path / "watched", "watched") == run(tmp_path / "alone", "alone")
-    journal = tmp_path / "watched" / "runs" / "r" / "journal.jsonl"
-    found = History.of(read(journal)[0])
+def history(folder: Path) -> History:
+    return History.of(read(folder / "runs" / "r" / "journal.jsonl")[0])
+
+
+def test_two_processes_share_the_evaluation_and_the_training_is_the_same(
+    tmp_path: Path, alone: list[object]
+) -> None:
+    assert run(tmp_path / "watched", "watched") == alone
+    found = history(tmp_path / "watched")
     assert found.ended == "finished"
     assert [result.step for result in found.evals] == [0, 2, 4]
     assert [saved.step for saved in found.checkpoints] == [2, 4]
     assert len(found.columns.get("loss/step")) == 4
     assert not [note for note in found.notes if note.topic == "failure"]
+    for result in found.evals[1:]:
+        assert_equals_one_process(tmp_path / "watched", found, result)
+    assert (found.evals[0].rechecked, found.evals[0].mismatched) == (23, [])
+
+
+def assert_equals_one_process(folder: Path, found: History, result: Any) -> None:
+    adapter = folder / "out" / f"checkpoint-{result.step}"
+    model = PeftModel.from_pretrained(tiny.model(), adapter)
+    whole = FixedEvalSet(folder / "fixed_eval.jsonl", tiny.tokenizer())
+    expected = whole.evaluate(model, result.step)
+    assert (result.correct, result.n, result.tokens) == (
+        expected["correct"],
+        expected["n"],
+        expected["tokens"],
+    )
+    assert result.ce == pytest.approx(expected["ce"], abs=1e-4)
+    assert result.ece == pytest.approx(expected["ece"], abs=1e-4)
+    by_id = {item["id"]: item for item in expected["items"]}
+    for item in found.items[result.step]:
+        assert item.ce == pytest.approx(by_id[item.id]["ce"], abs=1e-4)
+        assert item.divergence == by_id[item.id]["divergence"]
+
+
+@pytest.mark.parametrize(
+    ("how", "evaluated"), [("busy", None), ("broken", []), ("gone", [0]), ("short", [0, 2, 4])]
+)
+def test_what_fails_in_one_process_neither_stops_nor_changes_the_training(
+    tmp_path: Path, alone: list[object], how: str, evaluated: list[int] | None
+) -> None:
+    assert run(tmp_path / how, how) == alone
+    if evaluated is None:
+        return  # the journal belongs to somebody else
+    found = history(tmp_path / how)
+    assert [result.step for result in found.evals] == evaluated
+    failures = [note.text for note in found.notes if note.topic == "failure"]
+    if how == "broken":
+        assert "process 1: ZeroDivisionError" in failures[0]
+    if how == "short":
+        assert not failures
+        assert any("memory ran out" in note.text for note in found.notes)

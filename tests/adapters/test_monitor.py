@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
+import random
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -192,6 +194,26 @@ def test_training_is_bit_equal_with_and_without_the_monitor(
     assert trajectories[0] == trajectories[1]
     assert torch.equal(weights[0], weights[1])
     assert len(history(tmp_path).evals) == STEPS + 1
+
+
+def test_training_is_bit_equal_too_when_every_evaluation_fails_half_way(
+    tmp_path: Path, tokenizer: Any, eval_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(model: Any, *args: Any) -> None:
+        assert not model.training
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr("heldout.evals.evaluate.answers", fail)
+    trajectories = []
+    for watched in (False, True):
+        seen, model = Trajectory(), tiny.lora_model(lora_dropout=0.2)
+        callbacks = [seen, watch(tmp_path, eval_set, every=1)] if watched else [seen]
+        trainer(tmp_path / str(watched), tokenizer, model, *callbacks).train()
+        trajectories.append(seen.rows)
+    assert trajectories[0] == trajectories[1]
+    assert len(notes(tmp_path, "failure")) == STEPS + 1
+    assert "half way" in notes(tmp_path, "failure")[0]
 
 
 def test_the_step_loss_equals_a_direct_sum_over_all_label_tokens_under_accumulation(

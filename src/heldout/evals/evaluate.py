@@ -122,6 +122,7 @@ class Evaluator:
         self.fixed = fixed
         self.cell = cell
         self.ranks = ranks or Ranks()
+        self.remarks: list[str] = []
         self._scorer = Scorer()
         self._decoding = Decoding(
             tokenizer=tokenizer,
@@ -129,11 +130,6 @@ class Evaluator:
             max_new_tokens=options.max_new_tokens,
             full=options.full_text,
         )
-
-    @property
-    def remarks(self) -> list[str]:
-        """What a user should know of the evaluations so far."""
-        return self._scorer.remarks
 
     def evaluate(
         self,
@@ -154,6 +150,7 @@ class Evaluator:
         examples = self.fixed.examples
         with neutral(model):
             found = together(self.ranks, self._share(model, progress), len(examples))
+            self._agree()
             checked: tuple[int, list[str]] = (0, [])
             if check and self.ranks.main:
                 greedy = Greedy.of(model, self._decoding.tokenizer)
@@ -179,6 +176,14 @@ class Evaluator:
                 raise
             return f"{type(error).__name__}: {error}"
         return {i: Found(s, a) for i, s, a in zip(mine, scores, said, strict=True)}
+
+    def _agree(self) -> None:
+        """Take the smallest batches and the remarks of all processes, so that the next goes alike."""
+        parts = self.ranks.gather((self._scorer.tokens, self._scorer.remarks))
+        self._scorer.tokens = min(tokens for tokens, _ in parts)
+        for remark in dict.fromkeys(remark for _, remarks in parts for remark in remarks):
+            if remark not in self.remarks:
+                self.remarks.append(remark)
 
     def _result(
         self,

@@ -94,6 +94,7 @@ def read(model: nn.Module, inputs: Inputs, reduce: Reducer, way: Way = "chunks")
             chunk = slice(at, min(at + size, len(rows_RH)))
             logits_CV = finish(head(rows_RH[chunk].unsqueeze(0))[0])
             parts.append(reduce(logits_CV, chunk))
+            del logits_CV  # or it would stay while the next chunk is computed
         return hidden_BTH[:1, :1]
 
     finish = after_head(getattr(model, "config", None))
