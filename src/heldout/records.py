@@ -91,6 +91,8 @@ class Item(Record, frozen=True, kw_only=True):
     step: int
     id: str
     """Content hash of the prompt and the golden response."""
+    line: int = 0
+    """Line of the set's file."""
     pattern: str
     bin: str
     """Length bin by golden response tokens, EOS included."""
@@ -132,7 +134,7 @@ class EvalResult(Record, frozen=True, kw_only=True):
     em_high: float
     """String exact match and its Wilson 95 % interval."""
     token_em: float
-    """Exact match token by token; never above `em`."""
+    """Exact match token by token; never above `em` where golden answers end with an end token."""
     near_ties: int
     """Examples whose token exact match hangs on a gap within the arithmetic's own noise."""
     decoded: int

@@ -154,11 +154,11 @@ def test_an_answer_longer_than_the_limit_fails_by_token_as_in_generate(tokenizer
     each = Example(
         id="x", row=Row(line=1, messages=turns), prompt_ids=prompt, response_ids=tuple(ids)
     )
-    for limit, right in ((6, True), (5, False), (None, True)):
+    for limit, by_token, by_text in ((6, True, True), (5, False, False), (None, True, False)):
         how = Decoding(tokenizer=tokenizer, max_new_tokens=limit)
         scores, found = decoded(model, [each], how)
-        assert how.token_correct(each, scores[0]) is right
-        assert found[0].correct is right
+        assert how.token_correct(each, scores[0]) is by_token
+        assert found[0].correct is by_text, "without an end token the answer goes on"
 
 
 def test_a_poisoned_model_is_wrong_and_not_decoded(tokenizer: Any) -> None:

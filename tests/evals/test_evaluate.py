@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import random
 from pathlib import Path
@@ -153,3 +154,21 @@ def test_progress_is_told_and_ends_at_the_whole_set(fixed: FixedSet, tokenizer: 
     Evaluator(fixed, tokenizer).evaluate(tiny.model(), 0, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 30
+
+
+def test_answers_that_end_where_generation_does_not_stop_are_remarked(
+    taught: Any, fixed: FixedSet, tokenizer: Any
+) -> None:
+    evaluator = Evaluator(fixed, tokenizer)
+    evaluator.evaluate(taught, 0)
+    assert evaluator.remarks == []
+    other = copy.deepcopy(tokenizer)
+    other.eos_token = "<|im_start|>"
+    model = copy.deepcopy(taught)
+    model.generation_config.eos_token_id = [1]
+    evaluator = Evaluator(fixed, other)
+    result = evaluator.evaluate(model, 0)[1]
+    assert (
+        "answers end with '<|im_end|>', at which generation does not stop" in evaluator.remarks[0]
+    )
+    assert result.token_em > result.em == 0

@@ -149,7 +149,7 @@ Feed = Callable[..., list[AnyRecord]]
 def test_a_loss_that_is_nan_silences_every_rule_about_the_model() -> None:
     judge = Judge()
     silenced = {rule.name for rule in all_rules() if "loss-not-finite" in rule.silenced_by}
-    own = {"loss-not-finite", "watch-incomplete"}
+    own = {"loss-not-finite", "watch-incomplete", "evaluation-mismatch"}
     assert silenced == {rule.name for rule in all_rules()} - own
     facts = [run(), *evaluation(0, score(90)), *losses([1.0, float("nan")])]
     fallen = evaluation(2, score(0), ece=0.9)

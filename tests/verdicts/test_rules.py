@@ -24,6 +24,7 @@ from heldout.records import AnyRecord, Bin
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 from heldout.verdicts.rules import (
     calibration_drift,
+    evaluation_mismatch,
     loss_not_finite,
     plateau,
     regression,
@@ -276,3 +277,28 @@ def test_watch_incomplete_tells_gaps_of_this_run_until_they_are_old(
     found = watch_incomplete.check(history(run(), *facts))
     assert isinstance(found, list)
     assert [finding.scope for finding in found] == scopes
+
+
+@pytest.mark.parametrize(
+    ("checks", "state"),
+    [
+        ((), "not checked"),
+        (((0, []),), "not checked"),
+        (((32, []),), "fine"),
+        (((32, ["e3", "e7"]),), "warning"),
+        (((32, ["e3"]), (0, [])), "warning"),  # what was checked last still holds
+        (((32, ["e3"]), (32, [])), "fine"),
+    ],
+)
+def test_a_mismatch_with_generate_is_shown(
+    checks: tuple[tuple[int, list[str]], ...], state: str
+) -> None:
+    facts = [
+        fact
+        for i, (num, wrong) in enumerate(checks)
+        for fact in evaluation(10 * i, score(40), rechecked=num, mismatched=wrong)
+    ]
+    assert found(evaluation_mismatch.RULE, facts) == state
+    if state == "warning":
+        alert = finding(evaluation_mismatch.RULE, facts)
+        assert f"disagree on {len(checks[0][1])} of 32 examples" in alert.message

@@ -4,7 +4,7 @@ import type { Detail, RunEvent, Snapshot } from "./snapshot";
 
 const SNAPSHOT: Snapshot = {
   schema: 1, run: null, state: "running", step: 2, time: 10, metrics: {}, latest: {},
-  streaming_ce: 2, current_entropy: 1, throughput: {}, evals: [], fixed_eval: {},
+  streaming_ce: 2, current_entropy: 1, throughput: {}, evals: [], fixed_eval: {}, flips: {},
   bucket_matrix: {}, lora: {}, alerts: [], not_checked: [], decision: null, advice: [],
   checkpoints: [], notes: [],
 };

@@ -58,6 +58,7 @@ export interface Item {
   type: "item";
   step: number;
   id: string;
+  line: number;
   pattern: string;
   bin: string;
   tokens: number;

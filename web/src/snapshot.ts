@@ -17,6 +17,29 @@ export interface FixedEval extends Omit<EvalResult, "type"> {
   /** The smallest change in `em` that this set would show. */
   detectable: Float;
   ece_rise: boolean;
+  /** Wrong, then right (and the reverse) since `em_reference`. */
+  em_learned: number;
+  em_forgotten: number;
+  best_em: Float | null;
+  /** The best score less the luck of having been the highest. */
+  best_em_corrected: Float | null;
+  best_em_step: number | null;
+}
+
+export interface Flip {
+  id: string;
+  line: number;
+  pattern: string;
+  text: string | null;
+}
+
+/** What changed from wrong to right, and back, since an earlier evaluation. */
+export interface Flips {
+  since: number;
+  learned: number;
+  forgotten: number;
+  learned_items: Flip[];
+  forgotten_items: Flip[];
 }
 
 export type State = "running" | "finished" | "failed" | "starting";
@@ -76,6 +99,7 @@ export interface Snapshot {
   throughput: Record<string, Float | null>;
   evals: EvalResult[];
   fixed_eval: Partial<FixedEval>;
+  flips: Partial<Flips>;
   bucket_matrix: Partial<BucketMatrix>;
   lora: Partial<LoraLayers>;
   alerts: Alert[];

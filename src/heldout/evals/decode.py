@@ -88,6 +88,8 @@ def answers(
 ) -> list[Answer]:
     """Return greedy decoding's answer to each example, decoded only where the one pass cannot tell.
 
+    It can where the golden tokens are reproduced, end token included, or no longer can be.
+
     The model must be in eval mode and without gradients. An example whose logits are not finite is
     wrong and not decoded.
     """
@@ -172,12 +174,13 @@ def _following(model: Any, config: Any) -> Iterator[None]:
 
 def _start(example: Example, score: Score, greedy: Greedy, how: Decoding) -> Answer:
     limit, divergence = how.limit(example), score.divergence
-    if how.token_correct(example, score):
+    size, last = len(example.response_ids), example.response_ids[-1]
+    if how.token_correct(example, score) and (last in greedy.eos or size == limit):
         log_p = -float(score.ce.sum())
         return Answer(
             ids=list(example.response_ids), limit=limit, ended=True, correct=True, log_p=log_p
         )
-    if divergence is None:  # right, but longer than the limit, or not finite
+    if divergence is None:  # right but longer than the limit, or without an end; or not finite
         ids = list(example.response_ids[:limit])
     else:
         ids = [*example.response_ids[:divergence], int(score.said[divergence])][:limit]

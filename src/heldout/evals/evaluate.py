@@ -123,6 +123,7 @@ class Evaluator:
         self.cell = cell
         self.ranks = ranks or Ranks()
         self.remarks: list[str] = []
+        self._started = False
         self._scorer = Scorer()
         self._decoding = Decoding(
             tokenizer=tokenizer,
@@ -168,6 +169,9 @@ class Evaluator:
         mine = self.ranks.share(lengths)
         try:
             greedy = Greedy.of(model, self._decoding.tokenizer)
+            if not self._started:
+                self._started = True
+                self._remark_on_ends(greedy)
             examples = [self.fixed.examples[i] for i in mine]
             scores = self._scorer.score(model, examples, greedy, progress)
             said = answers(model, examples, scores, greedy, self._decoding)
@@ -176,6 +180,17 @@ class Evaluator:
                 raise
             return f"{type(error).__name__}: {error}"
         return {i: Found(s, a) for i, s, a in zip(mine, scores, said, strict=True)}
+
+    def _remark_on_ends(self, greedy: Greedy) -> None:
+        """Say where answers end with a token at which generation does not stop."""
+        ends = {example.response_ids[-1] for example in self.fixed.examples}
+        special = set(getattr(self._decoding.tokenizer, "all_special_ids", ()))
+        for token in sorted(ends & special - set(greedy.eos)):
+            self.remarks.append(
+                f"answers end with {self._decoding.tokenizer.decode([token])!r}, at which generation "
+                "does not stop: their text goes on and is wrong. Add the token to "
+                "model.generation_config.eos_token_id."
+            )
 
     def _agree(self) -> None:
         """Take the smallest batches and the remarks of all processes, so that the next goes alike."""
@@ -315,6 +330,7 @@ def _item(example: Example, found: Found, how: Decoding, step: int, cell: Cell) 
     return Item(
         step=step,
         id=example.id,
+        line=example.row.line,
         pattern=cell[0],
         bin=cell[1],
         tokens=len(example.response_ids),

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from heldout.derive.depth import depth_sentence, top_layers
+from heldout.derive.flips import latest_flips
 from heldout.derive.history import History
 from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
@@ -30,6 +31,7 @@ def snapshot(history: History) -> dict[str, Any]:
         "latest": {name: series.last for name, series in history.columns.series.items()},
         **contract(history),
         "evals": [msgspec.to_builtins(result) for result in history.evals],
+        "flips": history.remember("flips", lambda: latest_flips(history)),
         "lora": lora(history),
         "alerts": alerts(history),
         "not_checked": not_checked(history),

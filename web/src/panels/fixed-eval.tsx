@@ -6,7 +6,7 @@ import {
 } from "../format";
 import { Empty, Fact, type Panel, type PanelProps } from "../panel";
 import type { EvalResult } from "../records";
-import type { FixedEval, Snapshot } from "../snapshot";
+import type { FixedEval, Flips, Snapshot } from "../snapshot";
 
 const SIGNS: Record<FixedEval["em_trend"], string> = {
   improving: "↗", plateau: "→", regressing: "↘", inconclusive: "?",
@@ -58,9 +58,10 @@ function FixedEvalPanel({ view }: PanelProps) {
           />
         </div>
       </div>
+      <FlipList flips={snapshot.flips} />
       <p class="small-print">
         {formatNumber(last.n)} examples, {formatNumber(last.tokens)} response tokens, scored
-        in {formatSeconds(toNumber(last.seconds))}. A change of {formatChange(last.detectable).slice(1)} is
+        in {formatSeconds(toNumber(last.seconds))}. {exactness(snapshot)} A change of {formatChange(last.detectable).slice(1)} is
         the smallest this set would show.
         {last.non_finite > 0 && ` ${formatNumber(last.non_finite)} examples gave NaN or infinity and count as wrong.`}
       </p>
@@ -96,6 +97,42 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
       <Fact label="Token accuracy" value={formatPercent(last.token_accuracy)} note={`of ${formatNumber(last.tokens)} tokens`} />
     </dl>
   );
+}
+
+/** Examples that went from right to wrong, by the line they stand on in the set's file. */
+function FlipList({ flips }: { flips: Partial<Flips> }) {
+  const { since, learned = 0, forgotten = 0, forgotten_items = [] } = flips;
+  if (since === undefined || learned + forgotten === 0) return null;
+  return (
+    <details class="flips">
+      <summary>
+        {formatNumber(learned)} learned, {formatNumber(forgotten)} forgotten since
+        step {formatNumber(since)}
+      </summary>
+      {forgotten_items.length === 0 ? <p class="small-print">None was forgotten.</p> : (
+        <table>
+          <thead><tr><th scope="col">forgotten: line</th><th scope="col">pattern</th><th scope="col">says now</th></tr></thead>
+          <tbody>
+            {forgotten_items.map((item) => (
+              <tr key={item.id}>
+                <td>{item.line}</td><td>{item.pattern}</td><td class="said">{item.text ?? "–"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </details>
+  );
+}
+
+/** How exact the score is: by token, near-ties, and the check against generate. */
+function exactness({ evals, fixed_eval: last }: Snapshot): string {
+  const ties = last.near_ties ?? 0;
+  const checked = evals.findLast((result) => result.rechecked > 0);
+  const agreed = checked === undefined ? ""
+    : ` Generate agreed on ${formatNumber(checked.rechecked - checked.mismatched.length)} of`
+      + ` ${formatNumber(checked.rechecked)} at step ${formatNumber(checked.step)}.`;
+  return `Token by token ${formatPercent(last.token_em ?? 0)} exact; ${formatNumber(ties)} near-ties.${agreed}`;
 }
 
 function tied(last: FixedEval): string {

@@ -8,7 +8,7 @@ from heldout.derive.history import History
 from heldout.records import SCHEMA
 from heldout.views.snapshot import SHOWN_FIRST, snapshot
 
-EVAL_FIELDS = ("em", "ce", "ece", "entropy", "token_accuracy")
+EVAL_FIELDS = ("em", "token_em", "ce", "ece", "entropy", "token_accuracy")
 ALERT_FIELDS = ("rule", "scope", "level", "state", "step", "message", "action", "evidence")
 EXIT_CODES = {"info": 0, "warning": 1, "error": 2, "critical": 2}
 

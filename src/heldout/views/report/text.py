@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from heldout.derive.history import History
@@ -10,6 +10,7 @@ from heldout.derive.patterns import UNMATCHED
 from heldout.derive.progress import flat_since
 from heldout.views.snapshot import SHOWN_FIRST, snapshot
 
+MOST_LINES = 8
 ARROWS = {
     "continue": "Go on training.",
     "stop": "Stop.",
@@ -41,6 +42,7 @@ def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     flat = flat_since(history)
     since = f"plateau since step {flat.step:,}" if flat else _trend_words(last)
     yield f"EM {_rate(last)}, {since}"
+    yield f"  {_exactness(last, now['evals'])}"
     if len(now["evals"]) > 1:
         yield f"  was {_rate(first)} at step {first['step']:,}"
     if trend == "inconclusive" and len(now["evals"]) > 1:
@@ -48,12 +50,40 @@ def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     if last["best_ckpt"]:
         others = ", ".join(name.replace("checkpoint", "") for name in last["tied"][1:])
         yield f"  best {last['best_ckpt']}" + (f", tied with {others}" if others else "")
+    if len(now["evals"]) > 2:
+        yield (
+            f"  highest EM {last['best_em']:.1%} at step {last['best_em_step']:,}, "
+            f"{last['best_em_corrected']:.1%} less the luck of being the highest"
+        )
+    yield from _flips(now)
     yield (
         f"CE {last['ce']:.3f} [{last['ce_low']:.3f}, {last['ce_high']:.3f}] nats, "
         f"ECE {last['ece']:.3f} [{last['ece_low']:.3f}, {last['ece_high']:.3f}] "
         f"(chance alone {last['ece_null']:.3f}) over {last['tokens']:,} tokens"
         + (", rose > 20 %" if last["ece_rise"] else "")
     )
+
+
+def _exactness(last: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]) -> str:
+    """How exact the number is: by token, near-ties, and the check against generate."""
+    parts = [f"token by token {last['token_em']:.1%}", f"{last['near_ties']} near-ties"]
+    checked = [each for each in evals if each["rechecked"]]
+    if checked:
+        num, wrong = checked[-1]["rechecked"], len(checked[-1]["mismatched"])
+        parts.append(f"generate agreed on {num - wrong} of {num} at step {checked[-1]['step']:,}")
+    return ", ".join(parts)
+
+
+def _flips(now: Mapping[str, Any]) -> Iterator[str]:
+    flips = now["flips"]
+    if flips and (flips["learned"] or flips["forgotten"]):
+        lines = ", ".join(str(item["line"]) for item in flips["forgotten_items"][:MOST_LINES])
+        more = ", ..." if flips["forgotten"] > MOST_LINES else ""
+        where = f" (lines {lines}{more})" if lines else ""
+        yield (
+            f"  since step {flips['since']:,}: {flips['learned']} learned, "
+            f"{flips['forgotten']} forgotten{where}"
+        )
 
 
 def _trend_words(last: Mapping[str, Any]) -> str:
