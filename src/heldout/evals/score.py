@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ NOISE = {torch.float32: 2.0**-14, torch.float64: 2.0**-40, torch.float16: 2.0**-
 COARSE = 2.0**-5
 """Gap between two logits, as a share of the larger, below which another batch or kernel may turn
 them around; `COARSE` is bfloat16's, four units in the last place."""
+NEGLIGIBLE = -80.0
+"""Logits this far below the largest count as this far: e^-80 of a share is nothing in float32, and
+further below, where exp gives subnormal numbers, it is many times slower."""
 MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 Floats = NDArray[np.float64]
 
@@ -221,6 +224,16 @@ def rope_limit(model: nn.Module) -> int:
     return int(pretrained)
 
 
+class Choice(NamedTuple):
+    """What greedy decoding would say at P positions, against the golden tokens there."""
+
+    right_P: Tensor
+    gap_P: Tensor
+    """The golden token's lead over the best other one, as a share of the larger logit."""
+    said_P: Tensor
+    top_P: Tensor
+
+
 class _Reducer:
     """Turns chunks of logits into [C, 7]: ce, entropy, confidence, hit, right, gap, said."""
 
@@ -254,53 +267,55 @@ class _Reducer:
                     [e.prompt_ids for e, _ in places],
                     [e.response_ids[:p] for e, p in places],
                 )
-                choice = _choice(changed, gold_P, end_P, eos_E)
+                choice = _choose(changed, gold_P, end_P, eos_E)
             parts.append(_statistics(z_PV, gold_P, end_P, eos_E, choice))
         return torch.cat(parts)
 
 
 def _statistics(
-    z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor, choice: tuple[Tensor, ...] | None
+    z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor, choice: Choice | None
 ) -> Tensor:
     """[P, 7] from float32 logits, which are overwritten. One softmax gives all but the choice."""
     gold_logit_P = z_PV.gather(1, gold_P[:, None]).squeeze(1)
-    own = _choice(z_PV, gold_P, end_P, eos_E)
-    right_P, gap_P, said_P = choice or own
-    top_P = z_PV.max(dim=1).values
-    z_PV.sub_(top_P[:, None]).clamp_min_(-1e4)
+    own = _choose(z_PV, gold_P, end_P, eos_E)
+    right_P, gap_P, said_P, _ = choice or own
+    z_PV.sub_(own.top_P[:, None]).clamp_min_(NEGLIGIBLE)
     e_PV = z_PV.exp()
     sum_P = e_PV.sum(dim=1)
     log_sum_P = sum_P.log()
     entropy_P = log_sum_P - z_PV.mul_(e_PV).sum(dim=1) / sum_P
-    ce_P = log_sum_P + top_P - gold_logit_P
-    columns = (ce_P, entropy_P, 1 / sum_P, own[0], right_P, gap_P, said_P)
+    ce_P = log_sum_P + own.top_P - gold_logit_P
+    columns = (ce_P, entropy_P, 1 / sum_P, own.right_P, right_P, gap_P, said_P)
     return torch.stack([column.double() for column in columns], dim=1)
 
 
-def _choice(
-    z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether the argmax is golden, by what share of the larger logit it leads, and the argmax.
+def _choose(z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor) -> Choice:
+    """Compare the golden token with all others; the logits are as before when this returns.
 
     Of equal logits the lowest index wins, as in `generate`. Where the answer ends any end token is as
-    good as the golden one. The logits are as before when this returns.
+    good as the golden one.
     """
     rows_P = torch.arange(len(z_PV), device=z_PV.device)
-    said_P = z_PV.argmax(dim=1)
-    right_P = (said_P == gold_P) | (end_P & torch.isin(said_P, eos_E))
-    ends_Q = rows_P[end_P]
-    end_logits_QE = z_PV[ends_Q[:, None], eos_E]
+    ends_Q1 = rows_P[end_P][:, None]
     gold_logit_P = z_PV[rows_P, gold_P]
-    best_P = gold_logit_P.clone()
-    if len(ends_Q):
-        best_P[ends_Q] = end_logits_QE.max(dim=1).values
+    end_logits_QE = z_PV[ends_Q1, eos_E]
+    best_P, best_id_P = gold_logit_P.clone(), gold_P.clone()
+    if len(ends_Q1):
+        best_P[end_P], place_Q = end_logits_QE.max(dim=1)
+        best_id_P[end_P] = eos_E[place_Q]
     z_PV[rows_P, gold_P] = -torch.inf
-    z_PV[ends_Q[:, None], eos_E] = -torch.inf
-    other_P = z_PV.max(dim=1).values
-    z_PV[ends_Q[:, None], eos_E] = end_logits_QE
+    z_PV[ends_Q1, eos_E] = -torch.inf
+    other_P, other_id_P = z_PV.max(dim=1)
+    z_PV[ends_Q1, eos_E] = end_logits_QE
     z_PV[rows_P, gold_P] = gold_logit_P
+    right_P = (best_P > other_P) | ((best_P == other_P) & (best_id_P < other_id_P))
     scale_P = torch.maximum(best_P.abs(), other_P.abs()).clamp_min(1e-6)
-    return right_P, (best_P - other_P) / scale_P, said_P
+    return Choice(
+        right_P=right_P,
+        gap_P=(best_P - other_P) / scale_P,
+        said_P=torch.where(right_P, best_id_P, other_id_P),
+        top_P=torch.maximum(best_P, other_P),
+    )
 
 
 def _score(rows_t7: Floats, noise: float) -> Score:

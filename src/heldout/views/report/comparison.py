@@ -74,7 +74,7 @@ def set_lines(history: History, remarks: Sequence[str]) -> Iterator[str]:
     yield f"{run.model} on {about.path}: {about.n} examples, set {about.hash}"
     if about.skipped:
         more = len(about.skipped) - SHOWN
-        yield f"{len(about.skipped)} lines were not usable:"
+        yield f"lines that are not usable: {len(about.skipped)}"
         yield from (f"  {line}" for line in about.skipped[:SHOWN])
         if more > 0:
             yield f"  and {more} more"
