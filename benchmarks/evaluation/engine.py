@@ -10,13 +10,14 @@ import numpy as np
 from subject import Answer, Subject
 from torch import nn
 
+from heldout.evals.budget import TOKENS
 from heldout.evals.calibration import bin_sums, ece
 from heldout.evals.decode import Decoding, answers
 from heldout.evals.fixed_set import Example, load
 from heldout.evals.greedy import Greedy
 from heldout.evals.neutral import neutral
 from heldout.evals.rows import Row
-from heldout.evals.score import TOKEN_BUDGET, Score, Scorer, batches
+from heldout.evals.score import Score, Scorer, batches
 
 Run = Callable[[], Answer]
 
@@ -60,7 +61,7 @@ def string_hit(subject: Subject, example: Example, ids: Sequence[int]) -> bool:
 
 def plan(subject: Subject) -> list[list[int]]:
     """Return the batches the engine makes, as index lists; the floor runs on the same ones."""
-    tokens = TOKEN_BUDGET[subject.model.device.type]
+    tokens = TOKENS[subject.model.device.type]
     return list(batches(subject.examples, range(len(subject.examples)), tokens, tokens))
 
 

@@ -10,6 +10,7 @@ import torch
 from examples import random_examples
 
 from heldout.evals import decode as module
+from heldout.evals.budget import Budget
 from heldout.evals.decode import Answer, Decoding, answers
 from heldout.evals.fixed_set import Example, Row
 from heldout.evals.greedy import Greedy
@@ -168,3 +169,31 @@ def test_a_poisoned_model_is_wrong_and_not_decoded(tokenizer: Any) -> None:
         model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
     _, found = decoded(model, examples, Decoding(tokenizer=tokenizer))
     assert [(a.correct, a.decoded) for a in found] == [(False, False)] * 5
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "when tokens were said"])
+def test_when_memory_runs_out_while_decoding_batches_shrink_and_no_answer_changes(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    model, sizes, own = talkative(), [], module.generate
+    how = Decoding(tokenizer=tokenizer, max_new_tokens=LIMIT, full=True)
+    examples = near_misses(model, tokenizer, 30)
+    greedy, budget = Greedy.of(model, tokenizer), Budget()
+
+    def small(model: Any, prefixes: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(prefixes) <= 5:
+            sizes.append(len(prefixes))
+            return own(model, prefixes, *args, **kwargs)
+        if late:
+            own(model, prefixes, *args, **kwargs)
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with neutral(model):
+        scores = Scorer().score(model, examples, greedy)
+        expected = answers(model, examples, scores, greedy, how)
+        monkeypatch.setattr(module, "generate", small)
+        found = answers(model, examples, scores, greedy, how, budget)
+    assert [answer.ids for answer in found] == [answer.ids for answer in expected]
+    assert [answer.correct for answer in found] == [answer.correct for answer in expected]
+    assert late or sizes
+    assert "memory ran out" in budget.remarks[0]

@@ -84,7 +84,7 @@ def test_every_number_is_that_of_the_models_own_logits(name: str) -> None:
     model = build(name)
     scorer = Scorer()
     assert_from_own_logits(scores(model, scorer), model)
-    assert (scorer.way, scorer.remarks) == ("chunks", [])
+    assert (scorer.way, scorer.budget.remarks) == ("chunks", [])
 
 
 def test_a_cap_that_only_the_models_code_knows_is_found_out_and_left_to_the_model() -> None:
@@ -100,7 +100,7 @@ def test_a_cap_that_only_the_models_code_knows_is_found_out_and_left_to_the_mode
     scorer = Scorer()
     assert_from_own_logits(scores(model, scorer), model)
     assert scorer.way == "rows"
-    assert "cannot be asked in chunks (logits off by" in scorer.remarks[0]
+    assert "cannot be asked in chunks (logits off by" in scorer.budget.remarks[0]
 
 
 def test_a_model_that_names_no_head_gives_the_same_numbers() -> None:

@@ -55,7 +55,7 @@ def test_only_response_rows_reach_the_output_head() -> None:
 def test_batching_changes_no_score() -> None:
     model, examples = tiny.model(), random_examples(40, 400)
     together, alone = Scorer(), Scorer()
-    alone.tokens = 1
+    alone.budget.tokens = 1
     with neutral(model):
         pairs = zip(together.score(model, examples), alone.score(model, examples), strict=True)
         for a, b in pairs:
@@ -166,13 +166,13 @@ def test_when_memory_runs_out_batches_shrink_and_it_says_so_and_remembers() -> N
         expected = scorer.score(model, examples)
         memory = Memory(model, 100)
         found = scorer.score(model, examples)
-        shrunk = scorer.tokens
+        shrunk = scorer.budget.tokens
         scorer.score(model, examples)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a.ce, b.ce, rtol=1e-4, atol=1e-5)
     assert max(memory.seen) <= 100
-    assert "memory ran out" in scorer.remarks[0]
-    assert scorer.tokens == shrunk <= 100
+    assert "memory ran out" in scorer.budget.remarks[0]
+    assert scorer.budget.tokens == shrunk <= 100
 
 
 def test_an_example_too_large_for_the_memory_is_a_clear_error() -> None:

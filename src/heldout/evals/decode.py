@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from heldout.evals.budget import Budget
 from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
 from heldout.evals.match import Accepted, Match
@@ -25,8 +26,6 @@ from heldout.evals.score import Score
 
 FIRST_ROUND = 4
 """Tokens of the first round; each next one doubles. Most texts are settled within a few tokens."""
-ROUND_TOKENS = 4096
-"""Padded tokens of prefixes in one batch."""
 SLACK = 32
 """Without a limit an answer may take twice the golden answer's tokens and this many more."""
 
@@ -85,14 +84,17 @@ def answers(
     scores: Sequence[Score],
     greedy: Greedy,
     how: Decoding,
+    budget: Budget | None = None,
 ) -> list[Answer]:
     """Return greedy decoding's answer to each example, decoded only where the one pass cannot tell.
 
     It can where the golden tokens are reproduced, end token included, or no longer can be.
 
     The model must be in eval mode and without gradients. An example whose logits are not finite is
-    wrong and not decoded.
+    wrong and not decoded. `budget` is in tokens of a batch when a round begins.
     """
+    budget = budget or Budget()
+    budget.begin(_device(model))
     found = [_start(e, s, greedy, how) for e, s in zip(examples, scores, strict=True)]
     open_ = [i for i, score in enumerate(scores) if score.finite and not found[i].correct]
     for i in open_:
@@ -107,12 +109,18 @@ def answers(
 
     length = FIRST_ROUND
     while open_ := [i for i in open_ if not settle(found[i])]:
-        for batch in _batches([examples[i] for i in open_], [found[i] for i in open_]):
-            chosen = [open_[j] for j in batch]
-            for i in chosen:
-                found[i].decoded = True
-            some = [found[i] for i in chosen]
-            _round(model, [examples[i] for i in chosen], some, length, greedy, how.full, settle)
+        todo = list(open_)
+        while todo:
+            batch = _longest(todo, examples, found, budget.tokens)
+            todo = [i for i in todo if i not in batch]
+            some = [found[i] for i in batch]
+            for answer in some:
+                answer.decoded = True
+            try:
+                _round(model, [examples[i] for i in batch], some, length, greedy, how.full, settle)
+            except Exception as error:
+                budget.shrink([_length(examples[i], found[i]) for i in batch], error)
+                todo += [i for i in batch if not settle(found[i])]
         length *= 2
     return found
 
@@ -225,16 +233,16 @@ def _round(
     generate(model, prefixes, min(length, most), greedy, needed, [stop])
 
 
-def _batches(examples: Sequence[Example], found: Sequence[Answer]) -> list[list[int]]:
-    """Group by length, longest first, within the budget of padded tokens."""
-    lengths = [len(e.prompt_ids) + len(a.ids) for e, a in zip(examples, found, strict=True)]
-    groups: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= ROUND_TOKENS:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+def _longest(
+    todo: Sequence[int], examples: Sequence[Example], found: Sequence[Answer], tokens: int
+) -> list[int]:
+    """Return the longest of `todo` that fit into a batch of so many padded tokens; at least one."""
+    order = sorted(todo, key=lambda i: (-_length(examples[i], found[i]), i))
+    return order[: max(1, tokens // _length(examples[order[0]], found[order[0]]))]
+
+
+def _length(example: Example, answer: Answer) -> int:
+    return len(example.prompt_ids) + len(answer.ids)
 
 
 def _until_end(ids: list[int], eos: Sequence[int]) -> list[int]:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from torch import nn
 
+from heldout.evals.budget import Budget
 from heldout.evals.calibration import (
     bin_sums,
     brier,
@@ -124,7 +125,8 @@ class Evaluator:
         self.ranks = ranks or Ranks()
         self.remarks: list[str] = []
         self._started = False
-        self._scorer = Scorer()
+        self._budget = Budget()
+        self._scorer = Scorer(self._budget)
         self._decoding = Decoding(
             tokenizer=tokenizer,
             match=options.match,
@@ -174,7 +176,7 @@ class Evaluator:
                 self._remark_on_ends(greedy)
             examples = [self.fixed.examples[i] for i in mine]
             scores = self._scorer.score(model, examples, greedy, progress)
-            said = answers(model, examples, scores, greedy, self._decoding)
+            said = answers(model, examples, scores, greedy, self._decoding, self._budget)
         except Exception as error:
             if self.ranks.count == 1:
                 raise
@@ -194,8 +196,8 @@ class Evaluator:
 
     def _agree(self) -> None:
         """Take the smallest batches and the remarks of all processes, so that the next goes alike."""
-        parts = self.ranks.gather((self._scorer.tokens, self._scorer.remarks))
-        self._scorer.tokens = min(tokens for tokens, _ in parts)
+        parts = self.ranks.gather((self._budget.tokens, self._budget.remarks))
+        self._budget.tokens = min(tokens for tokens, _ in parts)
         for remark in dict.fromkeys(remark for _, remarks in parts for remark in remarks):
             if remark not in self.remarks:
                 self.remarks.append(remark)

@@ -20,13 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heldout.errors import ModelError
+from heldout.evals.budget import Budget
 from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
 from heldout.evals.logits import Inputs, Way, choose, read
 
-TOKEN_BUDGET = {"cpu": 4096, "cuda": 2**15}
-"""Padded tokens in one forward pass, by device."""
 LOGIT_BUDGET = 2**25
 """Logits of one forward pass where the head cannot be asked in chunks: 128 MiB in float32."""
 PART_LOGITS = {"cpu": 2**20, "cuda": 2**24}
@@ -42,7 +40,6 @@ them around; `COARSE` is bfloat16's, four units in the last place."""
 NEGLIGIBLE = -80.0
 """Logits this far below the largest count as this far: e^-80 of a share is nothing in float32, and
 further below, where exp gives subnormal numbers, it is many times slower."""
-MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 Floats = NDArray[np.float64]
 
 
@@ -90,14 +87,12 @@ class Score:
 class Scorer:
     """Scores examples with one model after another and keeps what it learned about reaching logits.
 
-    `way` is how logits are reached (None: not tried yet), `tokens` the padded tokens of a batch
-    (0: the device's default; less after memory ran out). `remarks` collects what a user should know.
+    `way` is how logits are reached (None: not tried yet), `budget` how much at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
         self.way: Way | None = None
-        self.tokens = 0
-        self.remarks: list[str] = []
+        self.budget = budget or Budget()
 
     def score(
         self,
@@ -115,8 +110,7 @@ class Scorer:
         """
         greedy = greedy or Greedy()
         device = _device(model)
-        if not self.tokens:
-            self.tokens = TOKEN_BUDGET.get(device.type, TOKEN_BUDGET["cpu"])
+        self.budget.begin(device)
         if self.way is None and examples:
             self._choose(model, min(examples, key=_length), device)
         found: dict[int, Score] = {}
@@ -127,9 +121,7 @@ class Scorer:
             try:
                 scores = self._forward(model, [examples[i] for i in batch], greedy, device)
             except Exception as error:
-                if not _is_memory(error):
-                    raise
-                self._shrink(examples, batch, error)
+                self.budget.shrink([_length(examples[i]) for i in batch], error)
                 rest = [i for each in (batch, *todo) for i in each]
                 todo = deque(self._batches(model, examples, rest, limit))
                 continue
@@ -141,7 +133,9 @@ class Scorer:
         self.way, why = choose(model, _inputs([example], device))
         if why:
             how = {"rows": "batches of few answers", "all": "all of its logits"}[self.way]
-            self.remarks.append(f"the model's head cannot be asked in chunks ({why}): uses {how}")
+            self.budget.remarks.append(
+                f"the model's head cannot be asked in chunks ({why}): uses {how}"
+            )
 
     def _batches(
         self, model: nn.Module, examples: Sequence[Example], chosen: Sequence[int], limit: int
@@ -150,22 +144,10 @@ class Scorer:
         fits = [i for i in chosen if _length(examples[i]) <= limit]
         beyond = [i for i in chosen if _length(examples[i]) > limit]
         rows = LOGIT_BUDGET // _vocabulary(model)
-        most_rows = {"chunks": self.tokens, "rows": rows, "all": rows}[self.way or "chunks"]
+        tokens = self.budget.tokens
+        most_rows = {"chunks": tokens, "rows": rows, "all": rows}[self.way or "chunks"]
         for part in (beyond, fits):
-            yield from batches(examples, part, self.tokens, most_rows, whole=self.way == "all")
-
-    def _shrink(self, examples: Sequence[Example], batch: list[int], error: Exception) -> None:
-        if len(batch) == 1:
-            raise ModelError(
-                f"one example of {_length(examples[batch[0]])} tokens does not fit into memory. "
-                "Leave out long ones (eval.max_tokens)."
-            ) from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        before = self.tokens
-        padded = _length(examples[batch[0]]) * len(batch)
-        self.tokens = max(1, min(before, padded) // 2)
-        self.remarks.append(f"memory ran out: batches of {self.tokens} tokens instead of {before}")
+            yield from batches(examples, part, tokens, most_rows, whole=self.way == "all")
 
     def _forward(
         self, model: nn.Module, batch: Sequence[Example], greedy: Greedy, device: torch.device
@@ -364,11 +346,3 @@ def _text_config(model: nn.Module) -> Any:
 
 def _vocabulary(model: nn.Module) -> int:
     return int(getattr(_text_config(model), "vocab_size", 0) or 1)
-
-
-def _is_memory(error: Exception) -> bool:
-    words = str(error).lower()
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (
-        isinstance(error, RuntimeError) and any(each in words for each in MEMORY_WORDS)
-    )
