@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from heldout.evals.budget import Budget
 from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
+from heldout.evals.logits import input_device
 from heldout.evals.match import Accepted, Match
 from heldout.evals.score import Score
 
@@ -94,7 +95,7 @@ def answers(
     wrong and not decoded. `budget` is in tokens of a batch when a round begins.
     """
     budget = budget or Budget()
-    budget.begin(_device(model))
+    budget.begin(input_device(model))
     found = [_start(e, s, greedy, how) for e, s in zip(examples, scores, strict=True)]
     open_ = [i for i, score in enumerate(scores) if score.finite and not found[i].correct]
     for i in open_:
@@ -145,7 +146,7 @@ def generate(
     config.eos_token_id = list(greedy.eos) or None
     config.pad_token_id = greedy.eos[0] if greedy.eos else 0
     width = max(map(len, prefixes))
-    device = _device(model)
+    device = input_device(model)
     ids_BT = torch.full((len(prefixes), width), config.pad_token_id, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
     for row, prefix in enumerate(prefixes):
@@ -248,7 +249,3 @@ def _length(example: Example, answer: Answer) -> int:
 def _until_end(ids: list[int], eos: Sequence[int]) -> list[int]:
     end = next((i for i, token in enumerate(ids) if token in eos), len(ids))
     return ids[: end + 1]
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -112,6 +112,14 @@ def output_head(model: nn.Module) -> nn.Module | None:
     return head if isinstance(head, nn.Module) else None
 
 
+def input_device(model: nn.Module) -> torch.device:
+    """Where token ids go: the input embeddings, which may lie elsewhere than the last layer."""
+    getter = getattr(model, "get_input_embeddings", None)
+    embeddings = getter() if callable(getter) else None
+    weight = getattr(embeddings, "weight", None)
+    return weight.device if isinstance(weight, Tensor) else next(model.parameters()).device
+
+
 def after_head(config: Any) -> Callable[[Tensor], Tensor]:
     """Return what a model with this config does to its head's output: scale it, soft-cap it.
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from heldout.evals.budget import Budget
 from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
-from heldout.evals.logits import Inputs, Way, choose, read
+from heldout.evals.logits import Inputs, Way, choose, input_device, read
 
 LOGIT_BUDGET = 2**25
 """Logits of one forward pass where the head cannot be asked in chunks: 128 MiB in float32."""
@@ -109,7 +109,7 @@ class Scorer:
         batch is halved and tried again; `ModelError` if one example alone does not fit.
         """
         greedy = greedy or Greedy()
-        device = _device(model)
+        device = input_device(model)
         self.budget.begin(device)
         if self.way is None and examples:
             self._choose(model, min(examples, key=_length), device)
@@ -268,7 +268,7 @@ def _statistics(
     entropy_P = log_sum_P - z_PV.mul_(e_PV).sum(dim=1) / sum_P
     ce_P = log_sum_P + own.top_P - gold_logit_P
     columns = (ce_P, entropy_P, 1 / sum_P, own.right_P, right_P, gap_P, said_P)
-    return torch.stack([column.double() for column in columns], dim=1)
+    return torch.stack([column.float() for column in columns], dim=1)  # ids are exact to 2^24
 
 
 def _choose(z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor) -> Choice:
@@ -329,14 +329,6 @@ def _inputs(batch: Sequence[Example], device: torch.device) -> Inputs:
 
 def _length(example: Example) -> int:
     return len(example.prompt_ids) + len(example.response_ids)
-
-
-def _device(model: nn.Module) -> torch.device:
-    """Where token ids go: the input embeddings, which may lie elsewhere than the last layer."""
-    getter = getattr(model, "get_input_embeddings", None)
-    embeddings = getter() if callable(getter) else None
-    weight = getattr(embeddings, "weight", None)
-    return weight.device if isinstance(weight, Tensor) else next(model.parameters()).device
 
 
 def _text_config(model: nn.Module) -> Any:
