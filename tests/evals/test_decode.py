@@ -197,3 +197,29 @@ def test_when_memory_runs_out_while_decoding_batches_shrink_and_no_answer_change
     assert [answer.correct for answer in found] == [answer.correct for answer in expected]
     assert late or sizes
     assert "memory ran out" in budget.remarks[0]
+
+
+@pytest.mark.slow
+def test_both_exact_matches_are_those_of_generate_on_a_pretrained_model(smollm2: Any) -> None:
+    model, tokenizer = smollm2
+    examples, said = [], []
+    for i, question in enumerate(f"What is {a} plus {b}?" for a in (2, 3) for b in (2, 4, 6)):
+        asked = [{"role": "user", "content": question}]
+        prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+        ids = tiny.generate(model.eval(), prompt, LIMIT)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        golden = [text, f" {text.upper()}", text[:4]][i % 3]
+        tokens = ids if i % 3 == 0 else tokenizer(golden)["input_ids"]
+        row = Row(line=i, messages=(*asked, {"role": "assistant", "content": golden}))
+        examples.append(
+            Example(id=str(i), row=row, prompt_ids=tuple(prompt), response_ids=tuple(tokens))
+        )
+        said.append(ids)
+    how = Decoding(tokenizer=tokenizer, match=Match(case=True), max_new_tokens=LIMIT)
+    eos = Greedy.of(model, tokenizer).eos
+    scores, found = decoded(model, examples, how)
+    for each, score, answer, ids in zip(examples, scores, found, said, strict=True):
+        length = len(each.response_ids)
+        assert score.correct == (ids[:length] == list(each.response_ids))
+        assert answer.correct == how.match.right(how.text(ids, eos), how.accepted(each, eos))
+    assert 0 < sum(answer.correct for answer in found) < len(found)
