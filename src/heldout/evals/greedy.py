@@ -7,10 +7,12 @@ golden answer, so that one pass still says what `generate` would. The others are
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -88,12 +90,14 @@ class Greedy:
         logits_CV = logits_CV.clone()
         prefixes = [[*prompt, *answer] for prompt, answer in zip(prompts, said, strict=True)]
         if self.repetition_penalty != 1.0:
-            rows = torch.tensor([i for i, prefix in enumerate(prefixes) for _ in prefix])
-            ids = torch.tensor([token for prefix in prefixes for token in prefix])
-            at = (rows.to(logits_CV.device), ids.to(logits_CV.device))
+            rows = np.repeat(np.arange(len(prefixes)), [len(prefix) for prefix in prefixes])
+            ids = np.concatenate([np.array(prefix, dtype=np.int64) for prefix in prefixes])
+            at = tuple(torch.from_numpy(each).to(logits_CV.device) for each in (rows, ids))
             seen = logits_CV[at]
             penalty = self.repetition_penalty
             logits_CV[at] = torch.where(seen < 0, seen * penalty, seen / penalty)
+        if dataclasses.replace(self, repetition_penalty=1.0).plain:
+            return logits_CV
         for row, (prefix, answer) in enumerate(zip(prefixes, said, strict=True)):
             banned = list(self._banned(prefix, len(answer)))
             if banned:

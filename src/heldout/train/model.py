@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from heldout.config import nearest
 from heldout.errors import ConfigError, ModelError
@@ -29,7 +29,8 @@ def load_model(settings: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:
     A package carries one GGUF file, which is dequantised to `model.dtype`. Raises `ModelError`
     with the reason when it cannot be loaded, `ConfigError` for an unknown dtype.
     """
-    return load_weights(settings), load_tokenizer(settings)
+    tokenizer = load_tokenizer(settings)
+    return load_weights(settings), tokenizer
 
 
 def load_weights(settings: Mapping[str, Any]) -> PreTrainedModel:
@@ -54,6 +55,13 @@ def load_tokenizer(settings: Mapping[str, Any]) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(settings: Mapping[str, Any]) -> Any:
+    """Return the config of `model.name`, without its weights."""
+    name, options = source(settings)
+    with _said_plainly(name):
+        return AutoConfig.from_pretrained(name, **options)
 
 
 def source(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

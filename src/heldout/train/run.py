@@ -19,11 +19,10 @@ from heldout.errors import ConfigError
 from heldout.evals.options import EvalOptions
 from heldout.evals.rows import Keys
 from heldout.store.runs import new_run
+from heldout.train.checkpoints import CHECKPOINTS
 from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
 from heldout.train.model import load_model
 from heldout.watch import Listener
-
-CHECKPOINTS = "checkpoints"
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from heldout.derive.history import History
 from heldout.records import SCHEMA
 
 SHOWN = 3
+USUAL = 0.95
+"""The confidence of every interval that names no other."""
 TREND_FIELDS = (
     "em_trend",
     "em_reference",
@@ -123,7 +125,11 @@ def _choice(found: Comparison, facts: Mapping[str, Any], stepped: bool) -> Itera
 def _trend(facts: Mapping[str, Any], found: Comparison) -> Iterator[str]:
     last = found.rows[-1].result.step
     change = _rate(facts["em_change"], facts["em_change_low"], facts["em_change_high"], "+")
-    yield f"trend at step {last:,}: {facts['em_trend']}, {change} since step {facts['em_reference']:,}"
+    level = f" (at {facts['em_change_confidence']:.1%}, as there were several looks)"
+    yield (
+        f"trend at step {last:,}: {facts['em_trend']}, {change} since step "
+        f"{facts['em_reference']:,}{level if facts['em_change_confidence'] > USUAL else ''}"
+    )
     if facts["em_slope"] is not None:
         span = last - facts["em_slope_since"]
         value, low, high = facts["em_slope"], facts["em_slope_low"], facts["em_slope_high"]
