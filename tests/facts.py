@@ -59,6 +59,7 @@ def item(step: int, name: str, correct: bool, pattern: str = "math", bin: str = 
 
 def result(step: int, correct: int, n: int, **changes: Any) -> EvalResult:
     low, high = wilson(correct, n)
+    ece = changes.get("ece", 0.05)
     fields = {
         "step": step,
         "time": at(step),
@@ -76,9 +77,9 @@ def result(step: int, correct: int, n: int, **changes: Any) -> EvalResult:
         "ce_by_example": 0.52,
         "entropy": 0.3,
         "token_accuracy": 0.9,
-        "ece": 0.05,
-        "ece_low": 0.04,
-        "ece_high": 0.06,
+        "ece": ece,
+        "ece_low": ece - 0.002,
+        "ece_high": ece + 0.002,
         "ece_null": 0.01,
         "ece_equal_mass": 0.05,
         "confidence_gap": 0.04,

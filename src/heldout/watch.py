@@ -74,6 +74,7 @@ class Follower:
         self.plan = plan
         self.leaving = leaving
         self.tried = -1
+        """The step of the last evaluation that was begun or refused."""
         self._evaluator = plan.evaluator
 
     def begin(self, step: int, model: nn.Module) -> None:

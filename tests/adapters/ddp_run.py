@@ -2,7 +2,7 @@
 
 HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another process holds the journal),
 "broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
-"gone" (the monitor of the main process fails at step 2).
+"gone" (the monitor of the main process fails at step 2), "late" (it fails after the last evaluation).
 Each process writes the losses that the Trainer logged and a sum over the trained weights.
 """
 
@@ -32,6 +32,15 @@ def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
         Scorer.score = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
     if how == "gone" and rank == 0:
         Watch.step = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
+    if how == "late" and rank == 0:
+        own = Watch.log
+
+        def log(self: Watch, step: int, logs: Any) -> None:
+            if "train_runtime" in logs:
+                raise ZeroDivisionError
+            own(self, step, logs)
+
+        Watch.log = log  # type: ignore[method-assign]
     if how == "short" and rank == 1:
 
         def refuse(module: Any, args: Any, kwargs: Any) -> None:
@@ -70,6 +79,9 @@ def main(folder: Path, how: str) -> None:
     held = spoil(how, folder, arguments.process_index, model)
     trainer.train()
     del held
+    total = torch.ones(1)
+    torch.distributed.all_reduce(total)  # what a script may do next: all must still be in step
+    assert total.item() == 2
     weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))

@@ -79,7 +79,14 @@ def assert_equals_one_process(folder: Path, found: History, result: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("how", "evaluated"), [("busy", None), ("broken", []), ("gone", [0]), ("short", [0, 2, 4])]
+    ("how", "evaluated"),
+    [
+        ("busy", None),
+        ("broken", []),
+        ("gone", [0]),
+        ("late", [0, 2, 4]),
+        ("short", [0, 2, 4]),
+    ],
 )
 def test_what_fails_in_one_process_neither_stops_nor_changes_the_training(
     tmp_path: Path, alone: list[object], how: str, evaluated: list[int] | None

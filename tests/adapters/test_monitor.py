@@ -398,6 +398,12 @@ def test_evaluating_every_zero_steps_is_refused_at_once() -> None:
         heldout.Monitor(None, every=0)
 
 
+@pytest.mark.parametrize("settings", [{"reference": 3}, {"reference": 0, "at_start": False}])
+def test_a_reference_that_is_never_evaluated_is_refused_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"reference . is no step that is evaluated: every 2"):
+        heldout.Monitor(None, every=2, **settings)
+
+
 def test_the_learning_rate_of_every_step_is_the_trainers(tmp_path: Path, tokenizer: Any) -> None:
     class Rates(TrainerCallback):
         def __init__(self) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from heldout.config import default
-from heldout.errors import ConfigError
+from heldout.errors import ConfigError, ModelError
 from heldout.evals.evaluate import Evaluator, FixedEvalSet
 from heldout.evals.fixed_set import FixedSet, load
 from heldout.evals.options import EvalOptions
@@ -172,3 +173,51 @@ def test_answers_that_end_where_generation_does_not_stop_are_remarked(
         "answers end with '<|im_end|>', at which generation does not stop" in evaluator.remarks[0]
     )
     assert result.token_em > result.em == 0
+
+
+def test_a_check_that_fails_is_remarked_and_the_scores_are_kept(
+    taught: Any, fixed: FixedSet, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise NotImplementedError("no cache")
+
+    monkeypatch.setattr("heldout.evals.evaluate.recheck", fail)
+    evaluator = Evaluator(fixed, tokenizer)
+    result = evaluator.evaluate(taught, 0, check=True)[1]
+    assert (result.n, result.rechecked) == (30, 0)
+    assert "the check against generate failed: NotImplementedError: no cache" in evaluator.remarks
+
+
+def test_a_golden_answer_is_cut_where_generation_stops(
+    taught: Any, fixed: FixedSet, tokenizer: Any
+) -> None:
+    model = copy.deepcopy(taught)
+    example = fixed.examples[0]
+    model.generation_config.eos_token_id = [0, example.response_ids[0]]
+    evaluator = Evaluator(fixed, tokenizer)
+    items, result = evaluator.evaluate(model, 0, check=True)
+    assert items[0].tokens == 1
+    assert (result.rechecked, result.mismatched) == (30, [])
+
+
+def test_an_answer_is_not_decoded_beyond_the_models_positions(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    def gpt2(positions: int) -> Any:
+        torch.manual_seed(0)
+        shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 400, "eos_token_id": 0}
+        return AutoModelForCausalLM.from_config(GPT2Config(**shape, n_positions=positions))
+
+    path = tiny.write_jsonl(tmp_path / "e.jsonl", tiny.rows(12))
+    options = EvalOptions(max_tokens=48, full_text=True)
+    evaluator = Evaluator(options.load(path, tokenizer), tokenizer, options=options)
+    assert evaluator.evaluate(gpt2(48), 0)[1].n > 3
+    with pytest.raises(ModelError, match=r"e.jsonl:\d+: \d+ tokens, the model takes 8. Leave out"):
+        FixedEvalSet(path, tokenizer).evaluate(gpt2(8), 0)
+
+
+def test_a_model_in_a_data_parallel_wrapper_is_evaluated(
+    taught: Any, fixed: FixedSet, tokenizer: Any
+) -> None:
+    wrapped = torch.nn.DataParallel(taught)
+    assert evaluate(wrapped, fixed, tokenizer)[1].em == evaluate(taught, fixed, tokenizer)[1].em

@@ -103,10 +103,13 @@ def test_a_cap_that_only_the_models_code_knows_is_found_out_and_left_to_the_mode
     assert "cannot be asked in chunks (logits off by" in scorer.budget.remarks[0]
 
 
-def test_a_model_that_names_no_head_gives_the_same_numbers() -> None:
+def test_a_model_that_names_no_head_gives_the_same_numbers_in_small_batches() -> None:
     model = build("Llama")
     model.get_output_embeddings = lambda: None
-    assert_from_own_logits(scores(model), model)
+    scorer = Scorer()
+    assert_from_own_logits(scores(model, scorer), model)
+    assert scorer.way == "all"
+    assert "it names no output head" in scorer.budget.remarks[0]
 
 
 def test_a_model_that_calls_no_head_module_gives_the_same_numbers() -> None:

@@ -8,10 +8,25 @@ import torch
 from examples import example, own_answers, random_examples
 
 from heldout.evals import recheck as module
+from heldout.evals.decode import Answer
+from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
 from heldout.evals.neutral import neutral
-from heldout.evals.recheck import recheck
-from heldout.evals.score import Scorer
+from heldout.evals.score import Score, Scorer
+
+
+def found(example: Example, score: Score) -> Answer:
+    """What is known of an answer before anything is decoded."""
+    at = score.divergence
+    golden = list(example.response_ids)
+    return Answer(ids=golden if at is None else [*golden[:at], int(score.said[at])], limit=50)
+
+
+def recheck(
+    model: Any, examples: list[Example], scores: list[Score], greedy: Greedy, most: int = 32
+) -> tuple[int, list[str]]:
+    said = [found(e, s) for e, s in zip(examples, scores, strict=True)]
+    return module.recheck(model, examples, scores, said, greedy, most)
 
 
 def check(model: Any, greedy: Greedy, most: int = 32) -> tuple[int, list[str]]:
@@ -81,3 +96,16 @@ def test_a_near_tie_is_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
         scores = Scorer().score(model, examples)
         assert scores[0].correct
         assert recheck(model, examples, scores, Greedy()) == (1, [])
+
+
+def test_what_was_decoded_is_compared_too() -> None:
+    model = tiny.model().eval()
+    prompt = random_examples(1, 400)[0].prompt_ids
+    answer = tiny.generate(model, prompt, 6)
+    each = example(prompt, [(answer[0] + 1) % 400, 5])
+    wrong = [*answer[:5], (answer[5] + 1) % 400]
+    with neutral(model):
+        scores = Scorer().score(model, [each])
+        for ids, ill in ((answer, []), (wrong, [each.id])):
+            said = [Answer(ids=ids, limit=50, decoded=True)]
+            assert module.recheck(model, [each], scores, said, Greedy()) == (1, ill)

@@ -215,3 +215,30 @@ def test_positions_that_adapt_to_long_batches_are_as_before_for_training(kind: s
 
 def test_an_ordinary_model_has_no_limit_of_positions() -> None:
     assert rope_limit(tiny.model()) > 10**9
+
+
+def test_the_noise_is_that_of_the_coarsest_number_type_on_the_way() -> None:
+    model = tiny.model().eval()
+    examples = random_examples(2, 400)
+    exact = score(model, examples)[0].noise
+    model.model.to(torch.bfloat16)
+    model.lm_head.to(torch.float32)
+    head = output_head(model)
+    assert head is not None
+    head.register_forward_pre_hook(lambda module, args: (args[0].float(),))
+    assert score(model, examples)[0].noise > 100 * exact
+
+
+def test_what_a_module_does_on_train_and_eval_is_not_called_for() -> None:
+    calls = []
+
+    class Merging(torch.nn.Linear):
+        def train(self, mode: bool = True) -> Any:
+            calls.append(mode)
+            return super().train(mode)
+
+    model = tiny.model().train()
+    model.extra = Merging(2, 2)
+    score(model, random_examples(2, 400))
+    assert calls == []
+    assert model.extra.training

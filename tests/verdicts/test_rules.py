@@ -140,7 +140,7 @@ def test_regression_names_what_to_keep_and_the_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ece", "null", "state"),
+    ("ece", "noise", "state"),
     [
         ((0.05,), 0.001, "not checked"),
         ((0.05, 0.05), 0.001, "fine"),
@@ -153,12 +153,14 @@ def test_regression_names_what_to_keep_and_the_numbers() -> None:
     ],
 )
 def test_calibration_drift_is_a_rise_over_the_best(
-    ece: tuple[float, ...], null: float, state: str
+    ece: tuple[float, ...], noise: float, state: str
 ) -> None:
     facts = [
         fact
         for i, value in enumerate(ece)
-        for fact in evaluation(10 * i, score(50), ece=value, ece_null=null)
+        for fact in evaluation(
+            10 * i, score(50), ece=value, ece_low=value - noise, ece_high=value + noise
+        )
     ]
     assert found(calibration_drift.RULE, facts) == state
 
@@ -171,7 +173,7 @@ def test_calibration_drift_says_which_way(confidence: float, leaning: str) -> No
     facts = [*evaluation(0, score(50)), *evaluation(10, score(50), ece=0.4, bins=bins)]
     alert = finding(calibration_drift.RULE, facts)
     assert alert.message == (
-        "Calibration drift: ECE 0.400 [0.040, 0.060] over 1,000 tokens, "
+        "Calibration drift: ECE 0.400 [0.398, 0.402] over 1,000 tokens, "
         f"was 0.050; the model grows {leaning}"
     )
     assert (alert.evidence["best_step"], alert.evidence["null"]) == (0, 0.01)

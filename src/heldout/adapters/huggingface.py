@@ -26,6 +26,7 @@ from heldout.config import default
 from heldout.derive.patterns import Patterns, get_default_patterns
 from heldout.errors import ConfigError, DataError, HeldoutError
 from heldout.evals.evaluate import Evaluator
+from heldout.evals.logits import unwrapped
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
 from heldout.evals.rows import Row
@@ -76,8 +77,9 @@ class Monitor(TrainerCallback):
     the model's own name) will not do; `tokenizer` where the Trainer is not given one. What the set
     shares with `train_rows` is remarked.
 
-    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1. In a
-    distributed run the processes share the evaluation, and the main one records.
+    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1 or
+    `reference` is never evaluated. In a distributed run every process needs a monitor: they share
+    the evaluation, and the main one records.
     """
 
     def __init__(
@@ -104,6 +106,11 @@ class Monitor(TrainerCallback):
             raise DataError(f"{eval_set}: no such file. It is the fixed held-out set (JSONL).")
         if not every >= 1:
             raise ConfigError(f"every must be at least 1 optimizer step, found {every!r}")
+        if reference is not None and (reference % every or (not reference and not at_start)):
+            raise ConfigError(
+                f"reference {reference} is no step that is evaluated: every {every} steps"
+                + ("" if at_start else ", not at the start")
+            )
         self.eval_set = eval_set
         self.every = every
         self.at_start = at_start
@@ -207,9 +214,11 @@ class Monitor(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Evaluate the last weights, unless the Trainer has put other ones in place, and close."""
-        self._note_removed(Path(args.output_dir or "."))
         other = args.load_best_model_at_end
-        self.close(state.global_step, None if other else kwargs["model"])
+        try:
+            self._note_removed(Path(args.output_dir or "."))
+        finally:
+            self.close(state.global_step, None if other else kwargs["model"])
 
     def close(self, step: int, model: nn.Module | None = None, failure: str = "") -> None:
         """End watching; `failure` says why when training did not end by itself."""
@@ -225,6 +234,8 @@ class Monitor(TrainerCallback):
         """Take the hook off the model and watch no more."""
         if self._hook is not None:
             self._hook.remove()
+        if self.watch is not None and self._follower is not None:
+            self._follower.tried = self.watch.tried  # what the others were answered already
         self._hook = self.watch = None
 
     def _note_removed(self, output: Path) -> None:
@@ -356,8 +367,7 @@ def _text_tokenizer(processor: Any) -> Any:
 
 def _innermost(model: nn.Module) -> nn.Module:
     """The model whose forward sees labels and computes the loss: without compile, DDP and PEFT."""
-    model = getattr(model, "_orig_mod", model)
-    model = getattr(model, "module", model)
+    model = unwrapped(model)
     getter = getattr(model, "get_base_model", None)
     found = getter() if callable(getter) else model
     return found if isinstance(found, nn.Module) else model

@@ -25,8 +25,9 @@ def _judge(history: History) -> Progress:
     correct_KN, groups_N = _shared(history)
     return progress(
         correct_KN,
-        np.array([result.ece for result in evals]),
-        np.array([result.ece_null for result in evals]),
+        np.array(
+            [[result.ece, result.ece_low, result.ece_high, result.ece_null] for result in evals]
+        ),
         margin(history),
         steps=[result.step for result in evals],
         groups_N=groups_N,

@@ -8,6 +8,7 @@ growing length; between rounds the examples that are done leave the batch.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
 from heldout.evals.logits import input_device
 from heldout.evals.match import Accepted, Match
-from heldout.evals.score import Score
+from heldout.evals.score import NO_LIMIT, Score, rope_limit
 
 FIRST_ROUND = 4
 """Tokens of the first round; each next one doubles. Most texts are settled within a few tokens."""
@@ -45,7 +46,7 @@ class Answer:
     correct: bool = False
     text: str | None = None
     log_p: float = 0.0
-    """Log-probability of `ids`; whole only where every answer is decoded to its end."""
+    """Log-probability of `ids`, where they were decoded to their end; NaN where settings changed them."""
     accepted: Accepted = field(default_factory=Accepted)
 
 
@@ -58,10 +59,14 @@ class Decoding:
     max_new_tokens: int | None = None
     full: bool = False
     """Decode every wrong answer to its end."""
+    positions: int | None = None
+    """The most tokens of prompt and answer together that the model takes; None where any."""
 
     def limit(self, example: Example) -> int:
         """The most tokens an answer to this example may have."""
-        return self.max_new_tokens or 2 * len(example.response_ids) + SLACK
+        wanted = self.max_new_tokens or 2 * len(example.response_ids) + SLACK
+        room = wanted if self.positions is None else self.positions - len(example.prompt_ids)
+        return min(wanted, room)
 
     def token_correct(self, example: Example, score: Score) -> bool:
         """Whether the golden tokens are reproduced within the limit."""
@@ -103,22 +108,25 @@ def answers(
 
     def settle(answer: Answer) -> bool:
         """Judge an answer where it stands; True when nothing more needs to be decoded."""
-        answer.text = how.text(answer.ids, greedy.eos)
         answer.ended = answer.ids[-1] in greedy.eos or len(answer.ids) >= answer.limit
+        if not answer.ended and (how.full or how.match.extract is not None):
+            return False  # nothing before the end can settle it
+        answer.text = how.text(answer.ids, greedy.eos)
         answer.correct = answer.ended and how.match.right(answer.text, answer.accepted)
-        return answer.ended or not (how.full or how.match.possible(answer.text, answer.accepted))
+        return answer.ended or not how.match.possible(answer.text, answer.accepted)
 
+    alone = rope_limit(model) != NO_LIMIT  # there the length of a neighbour changes an answer
     length = FIRST_ROUND
     while open_ := [i for i in open_ if not settle(found[i])]:
         todo = list(open_)
         while todo:
-            batch = _longest(todo, examples, found, budget.tokens)
+            batch = _longest(todo, examples, found, 1 if alone else budget.tokens)
             todo = [i for i in todo if i not in batch]
             some = [found[i] for i in batch]
             for answer in some:
                 answer.decoded = True
             try:
-                _round(model, [examples[i] for i in batch], some, length, greedy, how.full, settle)
+                _round(model, [examples[i] for i in batch], some, length, greedy, how, settle)
             except Exception as error:
                 budget.shrink([_length(examples[i], found[i]) for i in batch], error)
                 todo += [i for i in batch if not settle(found[i])]
@@ -142,7 +150,9 @@ def generate(
     config = settings if settings is not None else type(model.generation_config)()
     config.do_sample, config.num_beams, config.use_cache = False, 1, True
     config.temperature = config.top_p = config.top_k = None
-    config.max_length, config.max_new_tokens = None, length
+    config.max_length, config.max_new_tokens, config.max_time = None, length, None
+    config.num_return_sequences, config.return_dict_in_generate = 1, False
+    config.cache_implementation, config.token_healing = None, False
     config.eos_token_id = list(greedy.eos) or None
     config.pad_token_id = greedy.eos[0] if greedy.eos else 0
     width = max(map(len, prefixes))
@@ -194,6 +204,7 @@ def _start(example: Example, score: Score, greedy: Greedy, how: Decoding) -> Ans
     else:
         ids = [*example.response_ids[:divergence], int(score.said[divergence])][:limit]
     log_p = -float(score.ce[: len(ids) - 1].sum()) + float(np.log(score.confidence[len(ids) - 1]))
+    log_p = log_p if greedy.plain else math.nan  # the confidence is of another token than was said
     return Answer(ids=ids, limit=limit, log_p=log_p)
 
 
@@ -203,12 +214,14 @@ def _round(
     found: Sequence[Answer],
     length: int,
     greedy: Greedy,
-    full: bool,
+    how: Decoding,
     settle: Callable[[Answer], bool],
 ) -> None:
     """Decode at most `length` more tokens of each answer, and stop when all are settled."""
     prefixes = [[*e.prompt_ids, *a.ids] for e, a in zip(examples, found, strict=True)]
     most = max(answer.limit - len(answer.ids) for answer in found)
+    if how.positions is not None:  # also those that are done go on, as padding
+        most = min(most, how.positions - max(map(len, prefixes)))
     done = [False] * len(found)
 
     def follow(ids_BT: Tensor, logits_BV: Tensor) -> Tensor:
@@ -216,7 +229,7 @@ def _round(
         if not greedy.plain:
             prompts = [example.prompt_ids for example in examples]
             changed_BV = greedy.apply(logits_BV, prompts, [answer.ids for answer in found])
-        if full:
+        if how.full:
             log_p_BV = logits_BV.float().log_softmax(dim=-1)
             log_p_B = log_p_BV.gather(1, changed_BV.argmax(dim=1, keepdim=True)).squeeze(1)
             for row, log_p in enumerate(log_p_B.tolist()):
@@ -230,7 +243,7 @@ def _round(
                 done[row] = settle(found[row])
         return torch.tensor(done, device=ids_BT.device)
 
-    needed = [] if greedy.plain and not full else [follow]
+    needed = [] if greedy.plain and not how.full else [follow]
     generate(model, prefixes, min(length, most), greedy, needed, [stop])
 
 

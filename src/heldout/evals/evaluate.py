@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from torch import nn
 
+from heldout.errors import ModelError
 from heldout.evals.budget import Budget
 from heldout.evals.calibration import (
     bin_sums,
@@ -24,13 +25,14 @@ from heldout.evals.calibration import (
     reliability,
 )
 from heldout.evals.decode import Answer, Decoding, answers
-from heldout.evals.fixed_set import MAX_SAMPLES, Example, FixedSet
+from heldout.evals.fixed_set import MAX_SAMPLES, Example, FixedSet, most_tokens
 from heldout.evals.greedy import Greedy
+from heldout.evals.logits import unwrapped
 from heldout.evals.neutral import neutral
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks, together
 from heldout.evals.recheck import recheck
-from heldout.evals.score import Score, Scorer
+from heldout.evals.score import Score, Scorer, rope_limit
 from heldout.records import Direction, EvalResult, Item, Metric
 from heldout.stats.groups import group_sums, independent_share, number_groups
 from heldout.stats.intervals import ratio_interval, wilson
@@ -92,7 +94,7 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Found:
     """What is known of one example after an evaluation."""
 
@@ -124,7 +126,7 @@ class Evaluator:
         self.cell = cell
         self.ranks = ranks or Ranks()
         self.remarks: list[str] = []
-        self._started = False
+        self._fitted = False
         self._budget = Budget()
         self._scorer = Scorer(self._budget)
         self._decoding = Decoding(
@@ -149,15 +151,13 @@ class Evaluator:
         number of examples scored so far. Raises `ModelError` if the model cannot be scored.
         """
         began = time.perf_counter()
-        model = getattr(model, "_orig_mod", model)  # compiled code would be compiled for each shape
-        examples = self.fixed.examples
+        model = unwrapped(model)  # compiled code would be compiled for each shape
         with neutral(model):
-            found = together(self.ranks, self._share(model, progress), len(examples))
+            mine = self._share(model, progress)
+            examples = self.fixed.examples
+            found = together(self.ranks, mine, len(examples))
             self._agree()
-            checked: tuple[int, list[str]] = (0, [])
-            if check and self.ranks.main:
-                greedy = Greedy.of(model, self._decoding.tokenizer)
-                checked = recheck(model, examples, [each.score for each in found], greedy)
+            checked = self._recheck(model, found) if check and self.ranks.main else (0, [])
         items = [
             _item(example, each, self._decoding, step, self.cell(example))
             for example, each in zip(examples, found, strict=True)
@@ -167,32 +167,52 @@ class Evaluator:
 
     def _share(self, model: nn.Module, progress: Callable[[int], None]) -> dict[int, Found] | str:
         """What this process found for its share; the reason if it failed while others did not."""
-        lengths = [len(e.prompt_ids) + len(e.response_ids) for e in self.fixed.examples]
-        mine = self.ranks.share(lengths)
         try:
             greedy = Greedy.of(model, self._decoding.tokenizer)
-            if not self._started:
-                self._started = True
-                self._remark_on_ends(greedy)
+            self._fit(model, greedy)
+            mine = self.ranks.share([example.length for example in self.fixed.examples])
             examples = [self.fixed.examples[i] for i in mine]
             scores = self._scorer.score(model, examples, greedy, progress)
-            said = answers(model, examples, scores, greedy, self._decoding, self._budget)
+            with self._scorer.arithmetic(model):
+                said = answers(model, examples, scores, greedy, self._decoding, self._budget)
         except Exception as error:
             if self.ranks.count == 1:
                 raise
             return f"{type(error).__name__}: {error}"
         return {i: Found(s, a) for i, s, a in zip(mine, scores, said, strict=True)}
 
-    def _remark_on_ends(self, greedy: Greedy) -> None:
-        """Say where answers end with a token at which generation does not stop."""
-        ends = {example.response_ids[-1] for example in self.fixed.examples}
-        special = set(getattr(self._decoding.tokenizer, "all_special_ids", ()))
-        for token in sorted(ends & special - set(greedy.eos)):
+    def _recheck(self, model: nn.Module, found: Sequence[Found]) -> tuple[int, list[str]]:
+        """How many examples `generate` answered again and which otherwise; (0, []) if it fails."""
+        scores, said = [each.score for each in found], [each.answer for each in found]
+        try:
+            greedy = Greedy.of(model, self._decoding.tokenizer)
+            with self._scorer.arithmetic(model):
+                return recheck(model, self.fixed.examples, scores, said, greedy)
+        except Exception as error:  # what was scored still holds
             self.remarks.append(
-                f"answers end with {self._decoding.tokenizer.decode([token])!r}, at which generation "
-                "does not stop: their text goes on and is wrong. Add the token to "
-                "model.generation_config.eos_token_id."
+                f"the check against generate failed: {type(error).__name__}: {error}"
             )
+            return 0, []
+
+    def _fit(self, model: nn.Module, greedy: Greedy) -> None:
+        """Before the first evaluation: look at the set with the eyes of this model.
+
+        Raises `ModelError` for an example longer than the model's positions.
+        """
+        if self._fitted:
+            return
+        positions = most_tokens(getattr(model, "config", None))
+        self._decoding = dataclasses.replace(self._decoding, positions=positions)
+        for example in self.fixed.examples:
+            if positions is not None and example.length > positions:
+                raise ModelError(
+                    f"{example.row.place}: {example.length} tokens, the model takes {positions}. "
+                    f"Leave out long ones: eval.max_tokens = {positions}"
+                )
+        cut = [_cut(example, greedy.eos) for example in self.fixed.examples]
+        self.fixed = dataclasses.replace(self.fixed, examples=tuple(cut))
+        self.remarks += _remarks(self.fixed.examples, self._decoding.tokenizer, model, greedy)
+        self._fitted = True
 
     def _agree(self) -> None:
         """Take the smallest batches and the remarks of all processes, so that the next goes alike."""
@@ -262,9 +282,10 @@ class Evaluator:
 
     def _sequence_ece(self, found: Sequence[Found]) -> float | None:
         """ECE of whole answers, confidence being their probability; None unless all were decoded."""
-        if not all(each.answer.ended for each in found):
+        log_p = np.array([each.answer.log_p for each in found])
+        if not self._decoding.full or np.isnan(log_p).any():
             return None
-        confidence = np.exp([min(0.0, each.answer.log_p) for each in found])
+        confidence = np.exp(np.minimum(0.0, log_p))
         right = np.array([each.answer.correct for each in found])
         return ece(bin_sums(confidence, right, self._options.bins))
 
@@ -307,8 +328,9 @@ class FixedEvalSet:
         steps = [each.step for each in self.results]
         found = progress(
             np.array(self._correct, dtype=bool),
-            np.array([each.ece for each in self.results]),
-            np.array([each.ece_null for each in self.results]),
+            np.array(
+                [[each.ece, each.ece_low, each.ece_high, each.ece_null] for each in self.results]
+            ),
             self.margin,
             steps=steps,
             groups_N=number_groups([item.group for item in items]),
@@ -325,6 +347,36 @@ class FixedEvalSet:
                 for item, example in zip(items, self.fixed.examples, strict=True)
             ],
         }
+
+
+def _remarks(
+    examples: Sequence[Example], tokenizer: Any, model: nn.Module, greedy: Greedy
+) -> list[str]:
+    """What a user should know of a set with this model, one sentence each."""
+    ends = {example.response_ids[-1] for example in examples}
+    special = set(getattr(tokenizer, "all_special_ids", ()))
+    found = [
+        f"answers end with {tokenizer.decode([token])!r}, at which generation does not stop: their "
+        "text goes on and is wrong. Add the token to model.generation_config.eos_token_id."
+        for token in sorted(ends & special - set(greedy.eos))
+    ]
+    limit = rope_limit(model)
+    astride = [e for e in examples if len(e.prompt_ids) < limit < e.length]
+    if astride:
+        found.append(
+            f"{len(astride)} of {len(examples)} answers cross the {limit} tokens at which this model "
+            "changes its positions: there one pass is not what generate does, and exact match is "
+            "only near"
+        )
+    return found
+
+
+def _cut(example: Example, eos: Sequence[int]) -> Example:
+    """The example with its golden answer cut at the first token that ends a generation."""
+    ids = example.response_ids
+    end = next((i for i, token in enumerate(ids) if token in eos), len(ids) - 1)
+    kept = ids[: end + 1]
+    return example if kept == ids else dataclasses.replace(example, response_ids=kept)
 
 
 def _item(example: Example, found: Found, how: Decoding, step: int, cell: Cell) -> Item:

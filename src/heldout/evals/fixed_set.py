@@ -44,6 +44,11 @@ class Example:
     as_trained: bool = True
     """False where training data shows the answer behind other text or tokens than these."""
 
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer together."""
+        return len(self.prompt_ids) + len(self.response_ids)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedSet:
@@ -278,7 +283,7 @@ def _has_template(tokenizer: Any) -> bool:
 
 def _too_long(example: Example, tokenizer: Any, max_tokens: int | None) -> str:
     """Why an example is too long; "" when it is not."""
-    size = len(example.prompt_ids) + len(example.response_ids)
+    size = example.length
     limit = getattr(tokenizer, "model_max_length", None)
     if limit and limit < ABSURD_LENGTH and size > limit:
         return f"{size} tokens, the model takes {int(limit)}"

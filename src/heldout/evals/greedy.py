@@ -7,7 +7,6 @@ golden answer, so that one pass still says what `generate` would. The others are
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +87,7 @@ class Greedy:
     ) -> Tensor:
         """Return the logits [C, V] as decoding would change them after these prompts and answers."""
         logits_CV = logits_CV.clone()
+        logits_CV[:, list(self.suppress)] = -torch.inf
         prefixes = [[*prompt, *answer] for prompt, answer in zip(prompts, said, strict=True)]
         if self.repetition_penalty != 1.0:
             rows = np.repeat(np.arange(len(prefixes)), [len(prefix) for prefix in prefixes])
@@ -96,8 +96,6 @@ class Greedy:
             seen = logits_CV[at]
             penalty = self.repetition_penalty
             logits_CV[at] = torch.where(seen < 0, seen * penalty, seen / penalty)
-        if dataclasses.replace(self, repetition_penalty=1.0).plain:
-            return logits_CV
         for row, (prefix, answer) in enumerate(zip(prefixes, said, strict=True)):
             banned = list(self._banned(prefix, len(answer)))
             if banned:
@@ -105,7 +103,7 @@ class Greedy:
         return logits_CV
 
     def _banned(self, prefix: list[int], position: int) -> Iterator[int]:
-        yield from self.suppress
+        """Tokens that may not follow this prefix, besides those that never may."""
         if position == 0:
             yield from self.begin_suppress
         if len(prefix) < self.min_length or position < self.min_new_tokens:

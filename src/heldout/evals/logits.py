@@ -77,8 +77,10 @@ def read(model: nn.Module, inputs: Inputs, reduce: Reducer, way: Way = "chunks")
     Raises `ModelError` if the model's head is not where `way` needs it.
     """
     head = output_head(model)
-    if way == "all" or head is None:
+    if way == "all":
         return _in_chunks(_all_rows(model, inputs), reduce)
+    if head is None:
+        raise ModelError("it names no output head")
     if way == "rows":
         with _hooked(head, lambda hidden_BTH: hidden_BTH[_keep(inputs, hidden_BTH)].unsqueeze(0)):
             logits_1RV = _forward(model, inputs)
@@ -103,6 +105,14 @@ def read(model: nn.Module, inputs: Inputs, reduce: Reducer, way: Way = "chunks")
     if not parts:
         raise ModelError("its output head is not called by its forward pass")
     return torch.cat(parts)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model that was compiled or put into a data-parallel wrapper."""
+    for name in ("_orig_mod", "module"):
+        inner = getattr(model, name, None)
+        model = inner if isinstance(inner, nn.Module) else model
+    return model
 
 
 def output_head(model: nn.Module) -> nn.Module | None:

@@ -24,12 +24,15 @@ def neutral(model: nn.Module) -> Iterator[None]:
     module that caches a tensor under it breaks the next backward.
     """
     flags = [(module, module.training) for module in model.modules()]
-    rotary = [(m, _rotary_state(m)) for m in model.modules() if hasattr(m, "max_seq_len_cached")]
+    rotary = [(module, state) for module in model.modules() if (state := _rotary_state(module))]
     python, cpu = random.getstate(), torch.get_rng_state()
     numpy = np.random.get_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
-        model.eval()
+        for module, _ in flags:
+            module.training = (
+                False  # not eval(): what a module does there need not be undone by train()
+            )
         with torch.no_grad():
             yield
     finally:
@@ -46,5 +49,7 @@ def neutral(model: nn.Module) -> Iterator[None]:
 
 
 def _rotary_state(module: nn.Module) -> dict[str, object]:
-    found = {name: getattr(module, name) for name in ROTARY_STATE if hasattr(module, name)}
+    """What a rotary embedding keeps, also by kind of layer (`full_attention_inv_freq`)."""
+    kept = {**vars(module), **module._buffers}
+    found = {name: kept[name] for name in kept if name.endswith(ROTARY_STATE)}
     return {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in found.items()}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from heldout.evals.fixed_set import Example
 from heldout.evals.greedy import Greedy
 from heldout.evals.logits import Inputs, Way, choose, input_device, read
 
+NO_LIMIT = 2**62
 LOGIT_BUDGET = 2**25
 """Logits of one forward pass where the head cannot be asked in chunks: 128 MiB in float32."""
 PART_LOGITS = {"cpu": 2**20, "cuda": 2**24}
@@ -87,11 +89,13 @@ class Score:
 class Scorer:
     """Scores examples with one model after another and keeps what it learned about reaching logits.
 
-    `way` is how logits are reached (None: not tried yet), `budget` how much at once.
+    `way` is how logits are reached (None: not tried yet), `budget` how much at once, `autocast` the
+    number type that the model's forward pass switches to by itself, as under the Trainer.
     """
 
     def __init__(self, budget: Budget | None = None) -> None:
         self.way: Way | None = None
+        self.autocast: torch.dtype | None = None
         self.budget = budget or Budget()
 
     def score(
@@ -112,7 +116,7 @@ class Scorer:
         device = input_device(model)
         self.budget.begin(device)
         if self.way is None and examples:
-            self._choose(model, min(examples, key=_length), device)
+            self._choose(model, min(examples, key=lambda example: example.length), device)
         found: dict[int, Score] = {}
         limit = rope_limit(model)
         todo = deque(self._batches(model, examples, range(len(examples)), limit))
@@ -121,13 +125,22 @@ class Scorer:
             try:
                 scores = self._forward(model, [examples[i] for i in batch], greedy, device)
             except Exception as error:
-                self.budget.shrink([_length(examples[i]) for i in batch], error)
+                self.budget.shrink([examples[i].length for i in batch], error)
                 rest = [i for each in (batch, *todo) for i in each]
                 todo = deque(self._batches(model, examples, rest, limit))
                 continue
             found.update(zip(batch, scores, strict=True))
             progress(len(found))
         return [found[i] for i in range(len(examples))]
+
+    @contextmanager
+    def arithmetic(self, model: nn.Module) -> Iterator[None]:
+        """Run the body in the number type of the model's forward pass, which `generate` may bypass."""
+        if self.autocast is None:
+            yield
+        else:
+            with torch.autocast(input_device(model).type, dtype=self.autocast):
+                yield
 
     def _choose(self, model: nn.Module, example: Example, device: torch.device) -> None:
         self.way, why = choose(model, _inputs([example], device))
@@ -141,8 +154,8 @@ class Scorer:
         self, model: nn.Module, examples: Sequence[Example], chosen: Sequence[int], limit: int
     ) -> Iterator[list[int]]:
         """Batches of the `chosen`; none mixes answers on both sides of a limit of the positions."""
-        fits = [i for i in chosen if _length(examples[i]) <= limit]
-        beyond = [i for i in chosen if _length(examples[i]) > limit]
+        fits = [i for i in chosen if examples[i].length <= limit]
+        beyond = [i for i in chosen if examples[i].length > limit]
         rows = LOGIT_BUDGET // _vocabulary(model)
         tokens = self.budget.tokens
         most_rows = {"chunks": tokens, "rows": rows, "all": rows}[self.way or "chunks"]
@@ -155,7 +168,8 @@ class Scorer:
         reducer = _Reducer(batch, greedy)
         table = read(model, _inputs(batch, device), reducer, self.way or "chunks")
         rows_R7 = table.cpu().numpy().astype(np.float64)
-        noise = NOISE.get(reducer.dtype, COARSE)
+        self.autocast = reducer.autocast
+        noise = _noise(model, reducer)
         edges = np.cumsum([len(each.response_ids) for each in batch])[:-1]
         return [_score(rows_t7, noise) for rows_t7 in np.split(rows_R7, edges)]
 
@@ -176,8 +190,8 @@ def batches(
     most_tokens = min(most_tokens, most_rows) if whole else most_tokens
     batch: list[int] = []
     rows = longest = 0
-    for i in sorted(chosen, key=lambda i: (-_length(examples[i]), i)):
-        length, more = _length(examples[i]), len(examples[i].response_ids)
+    for i in sorted(chosen, key=lambda i: (-examples[i].length, i)):
+        length, more = examples[i].length, len(examples[i].response_ids)
         full = longest * (len(batch) + 1) > most_tokens or rows + more > most_rows
         shorter = length < SIMILAR * longest and longest * len(batch) >= WORTHWHILE
         if batch and (full or shorter):
@@ -198,12 +212,14 @@ def rope_limit(model: nn.Module) -> int:
     """
     config = _text_config(model)
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kind = rope.get("rope_type", rope.get("type"))
-    if kind not in ("longrope", "dynamic"):
-        return 2**62
+    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]  # by kind of layer
     name = "original_max_position_embeddings"
-    pretrained = rope.get(name) or getattr(config, name, None) or config.max_position_embeddings
-    return int(pretrained)
+    limits = [
+        int(kind.get(name) or getattr(config, name, None) or config.max_position_embeddings)
+        for kind in kinds
+        if kind.get("rope_type", kind.get("type")) in ("longrope", "dynamic")
+    ]
+    return min(limits, default=NO_LIMIT)
 
 
 class Choice(NamedTuple):
@@ -223,6 +239,7 @@ class _Reducer:
         self.batch = batch
         self.greedy = greedy
         self.dtype = torch.float32
+        self.autocast: torch.dtype | None = None
         places = [(e, p) for e in batch for p in range(len(e.response_ids))]
         eos = set(greedy.eos)
         self._places = places
@@ -234,6 +251,8 @@ class _Reducer:
     def __call__(self, logits_CV: Tensor, chunk: slice) -> Tensor:
         self.dtype = logits_CV.dtype
         device = logits_CV.device
+        if torch.is_autocast_enabled(device.type):
+            self.autocast = torch.get_autocast_dtype(device.type)
         gold_C, end_C = self._gold_R[chunk].to(device), self._end_R[chunk].to(device)
         size = max(1, PART_LOGITS.get(device.type, PART_LOGITS["cpu"]) // logits_CV.shape[1])
         eos_E = torch.tensor(self.greedy.eos, dtype=torch.long, device=device)
@@ -300,6 +319,16 @@ def _choose(z_PV: Tensor, gold_P: Tensor, end_P: Tensor, eos_E: Tensor) -> Choic
     )
 
 
+def _noise(model: nn.Module, reducer: _Reducer) -> float:
+    """The noise of the coarsest number type on the way to the logits."""
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()} | {reducer.dtype}
+    if reducer.autocast is not None:
+        types.add(reducer.autocast)
+    if torch.get_float32_matmul_precision() != "highest":
+        types.add(torch.float16)  # TF32 keeps as many digits
+    return max(NOISE.get(each, COARSE) for each in types)
+
+
 def _score(rows_t7: Floats, noise: float) -> Score:
     ce, entropy, confidence, hit, right, gap, said = rows_t7.T
     return Score(
@@ -315,7 +344,7 @@ def _score(rows_t7: Floats, noise: float) -> Score:
 
 
 def _inputs(batch: Sequence[Example], device: torch.device) -> Inputs:
-    width = max(map(_length, batch))
+    width = max(example.length for example in batch)
     ids_BT = torch.zeros(len(batch), width, dtype=torch.long)
     mask_BT = torch.zeros_like(ids_BT)
     keep_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
@@ -325,10 +354,6 @@ def _inputs(batch: Sequence[Example], device: torch.device) -> Inputs:
         mask_BT[row, : len(ids)] = 1
         keep_BT[row, len(example.prompt_ids) - 1 : len(ids) - 1] = True
     return Inputs(ids_BT=ids_BT.to(device), mask_BT=mask_BT.to(device), keep_BT=keep_BT.to(device))
-
-
-def _length(example: Example) -> int:
-    return len(example.prompt_ids) + len(example.response_ids)
 
 
 def _text_config(model: nn.Module) -> Any:

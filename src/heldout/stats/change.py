@@ -86,6 +86,13 @@ def last_change(
     return _fall(correct_KN, spent / max(last, 1), margin, groups_N) or found
 
 
+def slow_rise(correct_KN: NDArray[np.bool_], window: int, groups_N: Groups = None) -> Change:
+    """The change over the last `window` evaluations, which somebody has found to be a rise."""
+    reference = max(0, len(correct_KN) - window)
+    pair = paired(correct_KN[reference], correct_KN[-1], groups_N)
+    return Change(trend="improving", reference=reference, confidence=CONFIDENCE, pair=pair)
+
+
 def _against(
     correct_KN: NDArray[np.bool_], reference: int, alpha: float, margin: float, groups_N: Groups
 ) -> Change:

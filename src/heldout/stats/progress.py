@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stats.best import Best, best
-from heldout.stats.change import MARGIN, WINDOW, Change, last_change
+from heldout.stats.change import MARGIN, WINDOW, Change, last_change, slow_rise
 from heldout.stats.groups import Groups
 from heldout.stats.tied import tied_set
 from heldout.stats.trend import Slope, slope
@@ -53,8 +53,7 @@ class Progress:
 
 def progress(
     correct_KN: NDArray[np.bool_],
-    ece_K: NDArray[np.float64],
-    ece_null_K: NDArray[np.float64],
+    ece_K4: NDArray[np.float64],
     margin: float = MARGIN,
     *,
     steps: Sequence[int] | None = None,
@@ -63,24 +62,34 @@ def progress(
 ) -> Progress:
     """Judge K >= 1 evaluations of the same N examples, oldest first.
 
+    `ece_K4` holds each one's ECE, the ends of its interval, and what chance alone would show. A
+    plateau by two evaluations that the slope of the last `SLOPE_WINDOW` shows to be a slow rise is
+    called improving.
+
     `groups_N` numbers the examples that belong together (`number_groups`), and `pinned` is the
     index of the evaluation to compare with, where one is wanted (`last_change`). Without `steps`
     there is no slope.
     """
     scores_KN = correct_KN.astype(np.float64)
     recent = None if steps is None else list(steps)[-SLOPE_WINDOW:]
+    change = last_change(correct_KN, margin, groups_N, pinned)
+    trend = slope(scores_KN[-SLOPE_WINDOW:], recent, groups_N) if recent else None
+    if pinned is None and change.trend == "plateau" and trend is not None and trend.low > 0:
+        change = slow_rise(correct_KN, SLOPE_WINDOW, groups_N)
     return Progress(
-        change=last_change(correct_KN, margin, groups_N, pinned),
-        slope=slope(scores_KN[-SLOPE_WINDOW:], recent, groups_N) if recent else None,
+        change=change,
+        slope=trend,
         best=best(scores_KN, groups_N),
         tied=tied_set(scores_KN, groups_N=groups_N),
-        ece_rise=_ece_rise(ece_K, ece_null_K),
+        ece_rise=_ece_rise(ece_K4),
     )
 
 
-def _ece_rise(ece_K: NDArray[np.float64], ece_null_K: NDArray[np.float64]) -> bool:
-    """True when the last ECE is 20 % above the best and the rise is more than its own null."""
-    if len(ece_K) < 2:
+def _ece_rise(ece_K4: NDArray[np.float64]) -> bool:
+    """True when the last ECE is 20 % above the best, by more than its null and both intervals allow."""
+    known = ece_K4[np.isfinite(ece_K4[:, 0])]
+    if len(ece_K4) < 2 or not len(known):
         return False
-    lowest = float(np.nanmin(ece_K)) if np.isfinite(ece_K).any() else float("nan")
-    return bool(ece_K[-1] > ECE_RISE * lowest and ece_K[-1] - lowest > ece_null_K[-1])
+    best, last = known[known[:, 0].argmin()], ece_K4[-1]
+    apart = last[1] > best[2] and last[0] - best[0] > last[3]
+    return bool(last[0] > ECE_RISE * best[0] and apart)

@@ -1,7 +1,7 @@
 """The model grows more sure than it is right: held-out ECE rose by more than 20 %.
 
-Checks: the latest expected calibration error is above 1.2 times the best one so far, and the rise
-is more than what perfect calibration would show by chance on this set.
+Checks: the latest expected calibration error is above 1.2 times the best one so far, its 95 % interval
+lies above that of the best one, and the rise is more than perfect calibration would show by chance.
 
 Why: overconfidence is what overfitting does first; answers stay right while the probabilities that
 users threshold on stop meaning anything.
