@@ -237,7 +237,6 @@ class _Reducer:
     """Turns chunks of logits into [C, 7]: ce, entropy, confidence, hit, right, gap, said."""
 
     def __init__(self, batch: Sequence[Example], greedy: Greedy) -> None:
-        self.batch = batch
         self.greedy = greedy
         self.dtype = torch.float32
         self.autocast: torch.dtype | None = None
