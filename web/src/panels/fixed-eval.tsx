@@ -111,7 +111,7 @@ function FlipList({ flips }: { flips: Partial<Flips> }) {
       </summary>
       {forgotten_items.length === 0 ? <p class="small-print">None was forgotten.</p> : (
         <table>
-          <thead><tr><th scope="col">forgotten: line</th><th scope="col">pattern</th><th scope="col">says now</th></tr></thead>
+          <thead><tr><th scope="col">forgotten, line</th><th scope="col">pattern</th><th scope="col">says now</th></tr></thead>
           <tbody>
             {forgotten_items.map((item) => (
               <tr key={item.id}>
