@@ -98,3 +98,8 @@ def test_the_top_layers_come_largest_first() -> None:
     assert [layer.layer for layer in top_layers(reading)] == [4, 2, 0, 5, 3]
     assert [layer.layer for layer in top_layers(reading, 2)] == [4, 2]
     assert top_layers(layers(1, [])) == []
+
+
+def test_a_reading_before_anything_moved_says_nothing_of_depth() -> None:
+    readings = [layers(0, [0.0] * 12), layers(5, [1.0] * 12), layers(9, [1.0] * 12)]
+    assert depth_sentence(readings).startswith("movement is even over depth")

@@ -54,7 +54,11 @@ def _stack_sentence(stack: str, readings: list[tuple[list[int], NDArray[np.float
     width = max(2, round(WINDOW_SHARE * len(numbers)))
     start = int(np.convolve(moved, np.ones(width) / width, "valid").argmax())
     window = slice(start, start + width)
-    leads = [row[window].mean() / np.median(row) for _, row in readings if len(row) == len(moved)]
+    leads = [
+        row[window].mean() / np.median(row)
+        for _, row in readings
+        if len(row) == len(moved) and np.median(row) > 0
+    ]
     place = f" of {stack}" if stack else ""
     if len(leads) == READINGS and all(lead >= STANDS_OUT for lead in leads):
         first, last = numbers[start], numbers[start + width - 1]
