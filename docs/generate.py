@@ -5,16 +5,20 @@ python docs/generate.py            # rewrite them; a test checks that they are c
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 from pathlib import Path
 from types import ModuleType
 
 import heldout.signals.each
 import heldout.verdicts.rules
+from heldout import records
 from heldout.config import REQUIRED, SETTINGS
 from heldout.evals.evaluate import METRICS
 from heldout.folder import load
 from heldout.records import Metric
+from heldout.signals.each import lora_layers
 from heldout.verdicts.rule import Rule
 
 HERE = Path(__file__).parent
@@ -29,16 +33,37 @@ def metrics() -> str:
     lines = [
         "# Metrics\n",
         NOTICE,
-        "Every number in a journal, by name. The LoRA layers are a table of their own: see the",
-        "docstrings of `heldout.signals.lora` and the record `Layer`.\n",
-        "| name | what it is | unit | better | where it comes from |",
-        "| --- | --- | --- | --- | --- |",
+        "Every number in a journal, by name. What the LoRA layers' table holds comes after it.\n",
+        "| name | what it is | unit | better | where it comes from | what it costs |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for metric in sorted(found, key=lambda metric: metric.name):
         better = {"higher": "higher", "lower": "lower", "none": ""}[metric.direction]
-        cells = (f"`{metric.name}`", metric.help, metric.unit, better, metric.source)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        name, cost = f"`{metric.name}`", metric.cost
+        lines.append(
+            f"| {' | '.join((name, metric.help, metric.unit, better, metric.source, cost))} |"
+        )
+    return "\n".join([*lines, *_layers()]) + "\n"
+
+
+def _layers() -> list[str]:
+    """The fields of a layer's reading, from the docstrings of its record."""
+    lines = [
+        "\n## LoRA layers\n",
+        f"{inspect.getdoc(lora_layers)} {inspect.getdoc(lora_layers.LoraLayers)}\n",
+        f"Cost: {lora_layers.COST}\n",
+        "| field | what it is |",
+        "| --- | --- |",
+    ]
+    tree = ast.parse(Path(records.__file__).read_text(encoding="utf-8"))
+    found = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    for struct in ("Layer", "Reading"):
+        for field, text in zip(found[struct].body, found[struct].body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                meaning = " ".join(str(ast.literal_eval(text.value)).split())
+                escaped = meaning.replace("|", "\\|")
+                lines.append(f"| `{ast.unparse(field.target)}` | {escaped} |")
+    return lines
 
 
 def rules() -> str:

@@ -73,7 +73,7 @@ def _watch_it_fill(page: Page) -> None:
     expect(page.locator("#panel-speed").get_by_text("tokens/s").first).to_be_visible(
         timeout=PATIENCE
     )
-    expect(page.locator("#panel-lora ol li")).to_have_count(5, timeout=PATIENCE)
+    expect(page.locator("#panel-lora ol").first.locator("li")).to_have_count(5, timeout=PATIENCE)
     alerts = page.locator("#panel-alerts")
     expect(alerts).to_contain_text("No open alerts", timeout=PATIENCE)
     expect(alerts).to_contain_text("needs 3 evaluations", timeout=PATIENCE)

@@ -199,6 +199,8 @@ SETTINGS: tuple[Setting, ...] = (
     _s("train.keep", (int, NONE), None, "Checkpoints kept on disk; default all"),
     _s("train.threads", (int, NONE), None, "CPU threads for torch; default torch's own choice"),
     _s("train.extra", dict, {}, "Further fields of TRL's SFTConfig, passed on as they are"),
+    _s("signals.window", int, 300, "Steps that the streaming CE reaches back over", 1),
+    _s("signals.every", int, 1, "Steps between transfers of the recorded numbers to the host", 1),
     _s("output.runs", str, "runs", "Folder of runs"),
     _s("output.run", (str, NONE), None, "Name of this run; default a time stamp"),
 )

@@ -22,6 +22,7 @@ SCHEMA = 1
 Level = Literal["info", "warning", "error", "critical"]
 State = Literal["pending", "open", "escalated", "resolved", "closed", "no-data", "error"]
 Action = Literal["continue", "stop", "roll-back", "none"]
+LayerState = Literal["ok", "frozen", "no-gradient", "stalled", "rounding", "blow-up"]
 Direction = Literal["higher", "lower", "none"]
 
 
@@ -75,6 +76,8 @@ class Metric(Record, frozen=True, kw_only=True):
     direction: Direction
     help: str
     source: str
+    cost: str = ""
+    """What measuring it takes; empty where that is nothing beside the step's own bookkeeping."""
 
 
 class Sample(Record, frozen=True, kw_only=True):
@@ -173,19 +176,50 @@ class EvalResult(Record, frozen=True, kw_only=True):
     """The ids of those for which it said something else than the one pass, near-ties left out."""
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of some adapted modules together; None where it could not be."""
+
+    relative: float | None = None
+    """Movement: ||dW||_F over the Frobenius norm of the same modules' frozen weights."""
+    spectral: float | None = None
+    """The largest singular value of any module's dW."""
+    rank: float | None = None
+    """Rank in use: (sum s^2)^2 / sum s^4 of dW's singular values, mean over modules."""
+    rank_of: float | None = None
+    """The rank they could use: r, and 2r for adapters that did not start at zero; mean."""
+    speed: float | None = None
+    """What one optimizer step changed, as `relative`."""
+    impact: float | None = None
+    """Dependence of the training loss: mean over steps of |<B, dL/dB>|, summed over modules, nats."""
+    impact_share: float | None = None
+    """`impact` over its sum over all layers."""
+    grad: float | None = None
+    """Norm of the factors' gradients before clipping, at the last sampled step."""
+    state: LayerState = "ok"
+    """The worst state of any module."""
+
+
+class Part(Reading, frozen=True, kw_only=True):
+    """The adapted modules of one kind in one layer."""
+
+    norm: float
+    """||dW||_F: root of the sum of squares over modules."""
+
+
+class Layer(Reading, frozen=True, kw_only=True):
     """How far one layer's adapters have moved: ||dW||_F by kind, None where nothing is adapted."""
 
     stack: str
     layer: int
+    """Index in the stack; -1 for modules outside of any (embeddings, head)."""
     qkv: float | None = None
     o: float | None = None
     mlp: float | None = None
     other: float | None = None
     delta_norm: float
     """Frobenius norm over all the layer's adapted modules: sqrt of the sum of squares."""
-    relative: float | None = None
-    """`delta_norm` over the Frobenius norm of the same modules' frozen weights."""
+    parts: dict[str, Part] = {}
+    """The same by kind."""
 
 
 class Layers(Record, frozen=True, kw_only=True):
@@ -195,6 +229,8 @@ class Layers(Record, frozen=True, kw_only=True):
     time: float
     layers: list[Layer]
     note: str = ""
+    troubles: dict[str, LayerState] = {}
+    """The modules whose state is not ok, by name."""
 
 
 class Checkpoint(Record, frozen=True, kw_only=True):
@@ -254,12 +290,11 @@ AnyRecord = (
     Run | Metric | Sample | Item | EvalResult | Layers | Checkpoint | Verdict | Decision | Note
 )
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyRecord, strict=False)
-
 
 def encode(value: Any) -> bytes:
     """Encode a record, or any JSON-like value, as strict JSON without a line break."""
+    if type(value) is Sample and all(map(math.isfinite, value.values.values())):
+        return _encoder.encode(value)  # written at every step
     plain = _strict(msgspec.to_builtins(value, enc_hook=_scalar))
     try:
         return _encoder.encode(plain)
@@ -302,3 +337,7 @@ def _strict(value: Any) -> Any:
     if isinstance(value, list):
         return [_strict(item) for item in value]
     return value
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_scalar)
+_decoder = msgspec.json.Decoder(AnyRecord, strict=False)

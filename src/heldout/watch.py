@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-import heldout.signals.each
 from heldout.derive.history import History
 from heldout.derive.patterns import Patterns, classify
 from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.evals.evaluate import Evaluator
 from heldout.evals.fixed_set import Example
-from heldout.folder import load
+from heldout.evals.ranks import Ranks
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
-from heldout.signals.moment import Batch, Moment, Signal, to_host
+from heldout.signals.collection import Kept, Numbers, Signals, on_host, width
+from heldout.signals.laps import OF_THE_STEP, Laps
+from heldout.signals.moment import Batch, Moment, SignalOptions, Start
 from heldout.store.journal import FILE_NAME, Journal, read
 from heldout.verdicts.judge import Judge
 
@@ -45,12 +46,18 @@ class Plan:
     evaluator: Evaluator | None = None
     every: int
     at_start: bool = True
+    ranks: Ranks = field(default_factory=Ranks)
+    signals: SignalOptions = field(default_factory=SignalOptions)
     without: Collection[str] = ()
     """Signals to leave out, by file name."""
 
     def due(self, step: int, last: bool) -> bool:
         """Whether the set is scored after this step."""
         return step % self.every == 0 or last
+
+    def recorded(self, step: int, last: bool) -> bool:
+        """Whether this step's numbers, and those still kept, are brought to the host."""
+        return step % self.signals.every == 0 or self.due(step, last)
 
 
 def cells(patterns: Patterns) -> Callable[[Example], tuple[str, str]]:
@@ -63,65 +70,132 @@ def cells(patterns: Patterns) -> Callable[[Example], tuple[str, str]]:
     return cell
 
 
-class Follower:
-    """One of several processes that records nothing and scores its share of the set.
+class Together:
+    """What the processes of a run do in step: add up sums and score the set, each once a step.
 
-    Its main process must evaluate at the same steps. One that is `leaving` says so at the next
-    evaluation, so that the others do not wait for it.
+    Every process calls at the same steps. One that is `leaving` takes part once more to say so, and
+    from then on none of them waits for another.
     """
 
-    def __init__(self, plan: Plan, leaving: bool = False) -> None:
-        self.plan = plan
-        self.leaving = leaving
-        self.tried = -1
-        """The step of the last evaluation that was begun or refused."""
-        self._evaluator = plan.evaluator
+    def __init__(self, plan: Plan) -> None:
+        self.leaving = False
+        self.added = self.tried = -1
+        """The last step whose sums were added up, and the last whose evaluation was begun."""
+        self._ranks = plan.ranks
+        self._shape = (plan.signals.every, width(plan.without))
+        self._adding = plan.ranks.count > 1
+        self._scoring = True
 
-    def begin(self, step: int, model: nn.Module) -> None:
-        """Training starts at `step`."""
-        if self.plan.at_start and not step:
-            self.evaluate(model, 0)
+    @property
+    def alone(self) -> bool:
+        """Whether sums are this process's own: there is no other, or one has left."""
+        return not self._adding
+
+    def add(self, step: int, signals: Signals, kept: Sequence[Kept]) -> list[Numbers]:
+        """Each kept step's sums by signal, over all processes unless `alone`. A collective call."""
+        if self._adding and self.added != step:
+            self.added = step
+            device = self._ranks.device
+            rows = torch.zeros(self._shape, dtype=torch.float64, device=device)
+            for row, each in zip(rows, kept, strict=False):
+                row.copy_(signals.vector(each, device))
+            leaving = rows.new_full((1,), float(self.leaving))
+            gone, *sums = self._ranks.sum(torch.cat([leaving, rows.flatten()])).tolist()
+            self._adding = not gone
+            if self._adding:
+                wide = self._shape[1]
+                return [
+                    signals.of_vector(sums[i * wide : (i + 1) * wide]) for i in range(len(kept))
+                ]
+        return on_host(kept)
+
+    def score(self, step: int) -> bool:
+        """Whether all processes score the set now. A collective call, the first time at a step."""
+        if not self._scoring or self.tried == step:
+            return False
+        self.tried = step
+        self._scoring = self._ranks.all(not self.leaving)
+        return self._scoring
+
+
+class Follower:
+    """One of several processes that records nothing: it counts and scores its share.
+
+    Its main process must record and evaluate at the same steps.
+    """
+
+    def __init__(self, plan: Plan, together: Together) -> None:
+        self.plan = plan
+        self.together = together
+        self._signals = Signals(_log_failure, plan.without, counting=True)
+        self._kept: list[Kept] = []
+
+    def begin(self, start: Start) -> None:
+        """Training starts."""
+        self._signals.begin(start, {})
+        if self.plan.at_start and not start.step:
+            self.evaluate(start.model, 0)
+
+    def forward(self, batch: Batch) -> None:
+        """A training micro-batch went through the model."""
+        self._signals.forward(batch)
 
     def step(self, step: int, model: nn.Module, last: bool = False) -> None:
         """An optimizer step ended."""
+        self._kept.append(self._signals.collect())
+        if self.plan.recorded(step, last):
+            self.flush(step)
         if self.plan.due(step, last):
             self.evaluate(model, step)
 
+    def flush(self, step: int) -> None:
+        """Hand over the sums of the steps since the last time."""
+        if self._kept:
+            self.together.add(step, self._signals, self._kept)
+        self._kept = []
+
     def evaluate(self, model: nn.Module, step: int) -> None:
         """Score this process's share, unless this step was scored or a process has left."""
-        if self._evaluator is None or self.tried == step:
-            return
-        self.tried = step
-        if not self._evaluator.ranks.all(not self.leaving):
-            self._evaluator = None
+        evaluator = self.plan.evaluator
+        if evaluator is None or not self.together.score(step):
             return
         try:
-            self._evaluator.evaluate(model, step)
+            evaluator.evaluate(model, step)
         except Exception as error:  # the main process has the same one and notes it
             log.warning("heldout: evaluation failed; training goes on: %s", error)
 
 
 class Watch:
-    """Watches one training process: call `begin`, then for each step `forward`s and `step`, then `end`.
+    """Watches one training process: call `begin`, then what happens at each step, then `end`.
 
-    `folder` gets the journal; opening it raises `JournalBusy` or `JournalError` before training
+    A step is `forward`s, `before_update` and `step`, with `lap` in between to say what the time went
+    to. `folder` gets the journal; opening it raises `JournalBusy` or `JournalError` before training
     starts. Every other method keeps its failures to itself.
     """
 
-    def __init__(self, folder: Path, plan: Plan, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        listeners: Sequence[Listener] = (),
+        together: Together | None = None,
+    ) -> None:
         self.folder = folder
         self.plan = plan
+        self.together = together or Together(plan)
         self.judge = Judge()
         self.journal = Journal(folder / FILE_NAME)
         for record in read(self.journal.path)[0]:
             self.judge.feed(record)
-        self._evaluator = plan.evaluator
-        self.tried = -1
-        """The step of the last evaluation that was begun."""
+        self._alone = self.together.alone
         self._checked = False
+        self._refused = False
         self._listeners = list(listeners)
-        self._signals: dict[str, Signal] = {}
-        self._clock = time.perf_counter()
+        self._signals = Signals(self._signal_failed, plan.without)
+        self._laps = Laps()
+        self._moments: list[Moment] = []
+        self._kept: list[Kept] = []
+        self._said_missing = False
         self._warned = False
         self._owed: list[AnyRecord] = []
         self._ended = False
@@ -131,29 +205,34 @@ class Watch:
         """Everything recorded so far."""
         return self.judge.history
 
-    def begin(self, run: Run, model: nn.Module, state: object = None) -> None:
+    def begin(self, run: Run, start: Start, state: object = None) -> None:
         """Start: write the run's facts, look at the model, evaluate the starting point.
 
         For a resumed run `state` is what `state()` gave when the checkpoint was saved.
         """
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
         self._write([run, *(EVAL_METRICS if self.plan.evaluator else ())])
-        for make in load(heldout.signals.each, "SIGNAL"):
-            name = make.__module__.rsplit(".", 1)[-1]
-            if name not in self.plan.without:
-                self._guard(name, self._add_signal, name, make, model)
-        self._write([metric for signal in self._signals.values() for metric in signal.metrics])
+        saved = state.get("signals", {}) if isinstance(state, dict) else {}
+        self._signals.begin(start, saved)
+        self._write(list(self._signals.metrics))
         if run.step:
-            self._restore(state)
             self.note(run.step, "resume", f"resumed at step {run.step}")
         elif self.plan.at_start:
-            self.evaluate(model, 0)
-        self.mark()
+            self.evaluate(start.model, 0)
+        self.lap("monitor")
+        self._laps.take()
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap to `phase` (see `heldout.signals.laps`)."""
+        self._laps.lap(phase)
 
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
-        for name, signal in list(self._signals.items()):
-            self._guard(name, signal.forward, batch)
+        self._signals.forward(batch)
+
+    def before_update(self, step: int, model: nn.Module) -> None:
+        """The gradients of the coming `step` are complete and clipped."""
+        self._signals.before_update(step, model)
 
     def step(
         self,
@@ -163,38 +242,47 @@ class Watch:
         last: bool = False,
     ) -> None:
         """An optimizer step ended: record it, and evaluate where the plan says so."""
-        numbers = self._collect()  # waits for the device, so the step's time is whole after it
-        seconds = time.perf_counter() - self._clock
+        self._kept.append(self._signals.collect())
+        numbers: list[Numbers] = []
+        recorded = self.plan.recorded(step, last)
+        if recorded:  # waits for the device, so the step's time is whole after it
+            numbers = self._guard("sums", self.together.add, step, self._signals, self._kept) or []
+            self._kept = []
+        self.lap("optimizer")
+        laps = self._laps.take()
         moment = Moment(
-            step=step, seconds=seconds, model=model, learning_rate=learning_rate, last=last
+            step=step,
+            seconds=sum(laps.get(phase, 0.0) for phase in OF_THE_STEP),
+            model=model,
+            learning_rate=learning_rate,
+            last=last,
+            laps=laps,
         )
-        values: dict[str, float] = {}
-        for name, signal in list(self._signals.items()):
-            values.update(self._guard(name, signal.step, moment, numbers[name]) or {})
-        if values:
-            self._write([Sample(step=step, time=time.time(), values=values)])
-        for name, signal in list(self._signals.items()):
-            records = self._guard(name, signal.records, moment)
-            if records:
-                self._write(list(records))
+        self._moments.append(moment)
+        values = self._record(numbers) if recorded else {}
+        self._write(self._signals.records(moment, values))
+        self.lap("monitor")
         if self.plan.due(step, last):
             self.evaluate(model, step)
-        self.mark()
+
+    def flush(self, step: int) -> None:
+        """Record the steps that were kept since the last time."""
+        if self._kept:
+            numbers = self._guard("sums", self.together.add, step, self._signals, self._kept) or []
+            self._kept = []
+            self._record(numbers)
 
     def log(self, step: int, logs: Mapping[str, object]) -> None:
         """The loop logged numbers by its own names at `step`."""
-        numbers = {k: float(v) for k, v in logs.items() if isinstance(v, int | float)}
-        values: dict[str, float] = {}
-        for name, signal in list(self._signals.items()):
-            values.update(self._guard(name, signal.log, numbers) or {})
+        self.flush(step)
+        values = self._signals.log({k: float(v) for k, v in logs.items() if _is_number(v)})
         if values:
             self._write([Sample(step=step, time=time.time(), values=values)])
-        self.mark()
 
     def saved(self, step: int, path: str) -> None:
         """A checkpoint of `step` was saved as the folder called `path`."""
+        self.flush(step)
         self._write([Checkpoint(step=step, time=time.time(), path=path)], durable=True)
-        self.mark()
 
     def removed(self, step: int, path: str) -> None:
         """The checkpoint of `step` is no longer on disk, so nobody can be told to keep it."""
@@ -202,15 +290,19 @@ class Watch:
 
     def evaluate(self, model: nn.Module, step: int) -> EvalResult | None:
         """Score the fixed set now, unless this step already was; None when there is nothing to."""
-        if self._evaluator is None or self.tried == step:
+        if self.plan.evaluator is None or self.together.tried == step or self._refused:
             return None
-        self.tried = step
-        if not self._evaluator.ranks.all(True):
-            self._evaluator = None
+        if not self.together.score(step):
+            self._refused = True
             self.note(step, "failure", "a process left the evaluation: it is off from here on")
             return None
         result: EvalResult | None = self._guard("evaluation", self._evaluate, model, step)
+        self.lap("evaluation")
         return result
+
+    def let_go(self) -> None:
+        """Take every hook off the model."""
+        self._signals.end()
 
     def end(self, step: int, model: nn.Module | None, failure: str = "") -> None:
         """Training is over: evaluate the last weights, say how it ended, close the journal."""
@@ -218,6 +310,8 @@ class Watch:
             return
         self._ended = True
         atexit.unregister(self.end)
+        if not failure or self.together.alone:
+            self.flush(step)
         if model is not None and not failure:
             self.evaluate(model, step)
         step = self.history.step if failure else step
@@ -229,37 +323,37 @@ class Watch:
         note = Note(step=step, time=time.time(), topic=topic, text=text)
         self._write([note], durable=topic in ("finished", "failed"))
 
-    def mark(self) -> None:
-        """Count time from now: what came since the step's end was not training."""
-        self._clock = time.perf_counter()
-
     def state(self) -> dict[str, Any]:
         """What a resumed run needs to continue every curve."""
-        signals = {n: self._guard(n, s.state) for n, s in list(self._signals.items())}
-        return {"run": self.folder.name, "signals": {n: s for n, s in signals.items() if s}}
+        return {"run": self.folder.name, "signals": self._signals.state()}
 
-    def _restore(self, state: object) -> None:
-        signals = state.get("signals", {}) if isinstance(state, dict) else {}
-        for name, signal in list(self._signals.items()):
-            if name in signals:
-                self._guard(name, signal.restore, signals[name])
+    def _record(self, numbers: Sequence[Numbers]) -> Mapping[str, float]:
+        """Write the samples of the kept steps; returns the last one's values."""
+        values: Mapping[str, float] = {}
+        moments, self._moments = self._moments, []
+        for i, moment in enumerate(moments):
+            values = self._signals.step(moment, numbers[i] if i < len(numbers) else {})
+            if values:
+                self._write([Sample(step=moment.step, time=time.time(), values=values)])
+        if not self._said_missing and moments:
+            self._said_missing = True
+            for text in self._signals.missing():
+                self.note(moments[-1].step, "signal", text)
+        if self.together.alone and not self._alone:
+            self._alone = True
+            text = "a process left: counts and losses are the main process's own from here on"
+            self.note(moments[-1].step, "failure", text)
+        return values
 
-    def _add_signal(self, name: str, make: Callable[[], Signal], model: nn.Module) -> None:
-        signal = make()
-        signal.begin(model)
-        self._signals[name] = signal
-
-    def _collect(self) -> dict[str, list[float]]:
-        """What each signal kept on the device, as numbers, brought to the host in one transfer."""
-        kept: dict[str, Sequence[Tensor]] = {}
-        for name, signal in list(self._signals.items()):
-            kept[name] = self._guard(name, signal.collect) or ()
-        tensors = [tensor for each in kept.values() for tensor in each]
-        numbers = iter(self._guard("transfer", to_host, tensors) or [math.nan] * len(tensors))
-        return {name: [next(numbers) for _ in each] for name, each in kept.items()}
+    def _signal_failed(self, name: str, error: Exception) -> None:
+        log.warning("heldout: %s failed; training goes on", name, exc_info=error)
+        text = (
+            f"{name} failed: {type(error).__name__}: {error}. It is off for the rest of this run."
+        )
+        self.note(self.history.step, "failure", text)
 
     def _evaluate(self, model: nn.Module, step: int) -> EvalResult:
-        evaluator = self._evaluator
+        evaluator = self.plan.evaluator
         assert evaluator is not None
         told = len(evaluator.remarks)
         items, result = evaluator.evaluate(model, step, check=not self._checked)
@@ -292,14 +386,20 @@ class Watch:
             self._guard("listener", listener, [*written, *judged], self.history)
 
     def _guard(self, part: str, call: Callable[..., Any], *args: Any) -> Any:
-        """Call; on any exception note it, switch the part off if it is a signal, and return None."""
+        """Call; on any exception note it and return None."""
         try:
             return call(*args)
         except Exception as error:
             log.warning("heldout: %s failed; training goes on", part, exc_info=True)
-            off = self._signals.pop(part, None)
-            text = f"{part} failed: {type(error).__name__}: {error}"
-            text += ". It is off for the rest of this run." if off else ""
             if part not in WRITING:
+                text = f"{part} failed: {type(error).__name__}: {error}"
                 self.note(self.history.step, "failure", text)
             return None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float)
+
+
+def _log_failure(name: str, error: Exception) -> None:
+    log.warning("heldout: %s failed; training goes on", name, exc_info=error)

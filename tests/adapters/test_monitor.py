@@ -297,12 +297,15 @@ def test_the_first_evaluation_of_a_run_is_checked_against_generate(
     assert [(e.rechecked, e.mismatched) for e in evals] == [(20, []), (0, []), (0, []), (0, [])]
 
 
-def test_a_model_without_lora_says_so_and_trains_on(
+def test_a_model_without_lora_has_its_weights_sampled_and_says_so(
     tmp_path: Path, tokenizer: Any, eval_set: Path
 ) -> None:
     trainer(tmp_path, tokenizer, tiny.model(), watch(tmp_path, eval_set)).train()
     readings = [r for r in journal(tmp_path) if isinstance(r, Layers)]
-    assert [(r.layers, r.note) for r in readings] == [([], "this model has no LoRA adapters")]
+    assert [r.step for r in readings] == [1, 6]
+    assert all(r.note.startswith("no LoRA adapters: the trained weights") for r in readings)
+    assert [layer.layer for layer in readings[-1].layers] == [-1, 0, 1, 2]
+    assert all(layer.relative > 0 for layer in readings[-1].layers)
     assert len(history(tmp_path).evals) == 4
 
 
@@ -343,7 +346,7 @@ def test_step_times_include_the_wait_for_the_device(
         time.sleep(0.05)
         return to_host(tensors)
 
-    monkeypatch.setattr("heldout.watch.to_host", slow)
+    monkeypatch.setattr("heldout.signals.collection.to_host", slow)
     trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None)).train()
     assert (history(tmp_path).columns.get("time/step").values >= 0.05).all()
 
@@ -482,8 +485,17 @@ def test_a_journal_in_use_is_said_and_training_goes_on(
     assert "another process is writing this journal" in caplog.text
 
 
-@pytest.mark.parametrize("make", load(heldout.signals.each, "SIGNAL"), ids=lambda m: m.__name__)
-@pytest.mark.parametrize("method", ["begin", "forward", "collect", "step", "records", "log"])
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (make, method)
+        for make in load(heldout.signals.each, "SIGNAL")
+        for method in (
+            *("__init__", "begin", "forward", "before_update", "step", "records", "log", "missing"),
+            *("state", "end", *(["collect"] if make.width else [])),
+        )
+    ],
+)
 def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
     tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, make: Any, method: str
 ) -> None:
@@ -492,7 +504,7 @@ def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
 
     monkeypatch.setattr(make, method, fail)
     run = trainer(
-        tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None), max_steps=2, save_steps=9
+        tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None), max_steps=2, save_steps=2
     )
     run.train()
     assert run.state.global_step == 2

@@ -92,3 +92,12 @@ def test_cutting_forgets_the_step_itself_and_all_after() -> None:
     columns.cut(3)
     assert columns.get("a").steps.tolist() == [1]
     assert columns.get("a").tail(9).tolist() == [1.0]
+
+
+@given(st.lists(FLOATS, max_size=20), st.integers(-3, 30), st.integers(1, 4))
+def test_the_values_since_a_step_are_those_at_it_and_after(
+    values: list[float], since: int, stride: int
+) -> None:
+    whole = series(values, stride=stride)
+    kept = [repr(v) for s, v in zip(whole.steps, values, strict=True) if s >= since]
+    assert [repr(value) for value in whole.since(since)] == kept

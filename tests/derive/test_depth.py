@@ -7,7 +7,16 @@ import math
 import pytest
 from facts import layers
 
-from heldout.derive.depth import READINGS, depth_sentence, top_layers
+from heldout.derive.depth import (
+    OUTSIDE,
+    READINGS,
+    depth_sentence,
+    is_relative,
+    stack_names,
+    top_impact,
+    top_layers,
+    top_moved,
+)
 from heldout.records import Layer, Layers
 
 EVEN = [1.0 + 0.01 * (i % 3) for i in range(20)]
@@ -103,3 +112,137 @@ def test_the_top_layers_come_largest_first() -> None:
 def test_a_reading_before_anything_moved_says_nothing_of_depth() -> None:
     readings = [layers(0, [0.0] * 12), layers(5, [1.0] * 12), layers(9, [1.0] * 12)]
     assert depth_sentence(readings).startswith("movement is even over depth")
+
+
+def carrying(share: float | None, *, moved: list[float] = HIGH, stack: str = "") -> list[Layers]:
+    """Readings whose layers 12 to 15 carry `share` of the impact together, the others the rest."""
+    in_window = range(12, 16)
+    rest = None if share is None else (1 - share) / (len(moved) - len(in_window))
+    rows = []
+    for i, norm in enumerate(moved):
+        own = share if share is None else share / len(in_window)
+        own = own if i in in_window else rest
+        rows.append(Layer(stack=stack, layer=i, delta_norm=norm, impact=own, impact_share=own))
+    return [Layers(step=step, time=0.0, layers=rows) for step in range(READINGS)]
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        pytest.param(0.52, " and carry 52 % of the impact", id="more than their share"),
+        pytest.param(0.2, " and carry 20 % of the impact", id="just their share of 4 in 20"),
+        pytest.param(0.09, " but carry only 9 % of the impact", id="less"),
+        pytest.param(0.0, " but carry only 0 % of the impact", id="nothing"),
+        pytest.param(None, "", id="unknown"),
+        pytest.param(math.nan, "", id="NaN"),
+        pytest.param(math.inf, "", id="infinite"),
+    ],
+)
+def test_movement_is_told_together_with_impact(share: float | None, said: str) -> None:
+    assert depth_sentence(carrying(share)) == (
+        f"layers 12-15 moved most (2.0x the median layer){said}"
+    )
+
+
+def test_even_movement_is_not_paired() -> None:
+    assert depth_sentence(carrying(0.52, moved=EVEN)) == (
+        "movement is even over depth (max/min 1.0x)"
+    )
+
+
+def test_the_share_of_a_stack_is_of_the_whole_model() -> None:
+    halves = [
+        Layers(step=first.step, time=0.0, layers=[*first.layers, *second.layers])
+        for first, second in zip(
+            carrying(0.15, stack="text"), layers_of("vision", HIGH), strict=True
+        )
+    ]
+    first, _ = depth_sentence(halves).split("; ")
+    assert first.endswith("and carry 15 % of the impact"), "4 of 40 layers are a tenth"
+
+
+def layers_of(stack: str, moved: list[float]) -> list[Layers]:
+    return [layers(step, moved, stack) for step in range(READINGS)]
+
+
+def test_what_lies_outside_of_the_layers_has_no_depth() -> None:
+    outside = Layer(stack="", layer=OUTSIDE, delta_norm=99.0)
+    rows = [
+        Layers(step=reading.step, time=0.0, layers=[outside, *reading.layers])
+        for reading in readings(HIGH, HIGH, HIGH)
+    ]
+    assert depth_sentence(rows) == "layers 12-15 moved most (2.0x the median layer)"
+    alone = [Layers(step=step, time=0.0, layers=[outside]) for step in range(READINGS)]
+    assert depth_sentence(alone) == ""
+
+
+def test_movements_of_two_units_are_never_compared() -> None:
+    rows = [
+        Layer(stack="", layer=i, delta_norm=x, relative=None if i == 3 else 0.1 * x)
+        for i, x in enumerate(HIGH)
+    ]
+    mixed = [Layers(step=step, time=0.0, layers=rows) for step in range(READINGS)]
+    assert depth_sentence(mixed) == "layers 12-15 moved most (2.0x the median layer)"
+    assert not is_relative(rows)
+    assert is_relative(rows[:3])
+    assert not is_relative([])
+
+
+def test_modules_outside_of_the_layers_do_not_decide_the_unit() -> None:
+    outside = Layer(stack="", layer=OUTSIDE, delta_norm=1.0)
+    inside = Layer(stack="", layer=0, delta_norm=1.0, relative=0.1)
+    assert is_relative([outside, inside])
+    assert not is_relative([outside])
+
+
+def test_the_layers_that_moved_most_are_sorted_by_what_compares() -> None:
+    far, near = (
+        Layer(stack="", layer=0, delta_norm=1.0, relative=0.2),
+        Layer(stack="", layer=1, delta_norm=9.0, relative=0.1),
+    )
+    reading = Layers(step=1, time=0.0, layers=[near, far])
+    assert [layer.layer for layer in top_moved(reading)] == [0, 1]
+    assert [layer.layer for layer in top_layers(reading)] == [1, 0]
+    lost = Layer(stack="", layer=2, delta_norm=1.0, relative=math.nan)
+    unread = Layer(stack="", layer=OUTSIDE, delta_norm=1.0)
+    reading = Layers(step=1, time=0.0, layers=[unread, near, far, lost])
+    assert [layer.layer for layer in top_moved(reading)] == [2, 0, 1]
+
+
+def test_the_layers_the_loss_depends_on_are_those_whose_impact_is_known() -> None:
+    impacts = [0.1, None, 0.4, math.nan, 0.2]
+    rows = [Layer(stack="", layer=i, delta_norm=1.0, impact=x) for i, x in enumerate(impacts)]
+    reading = Layers(step=1, time=0.0, layers=rows)
+    assert [layer.layer for layer in top_impact(reading)] == [2, 4, 0]
+    assert [layer.layer for layer in top_impact(reading, 1)] == [2]
+    assert top_impact(layers(1, [1.0, 2.0])) == []
+
+
+@pytest.mark.parametrize(
+    ("stacks", "names"),
+    [
+        pytest.param([""], {}, id="one stack"),
+        pytest.param(["text", "vision"], {"text": "text", "vision": "vision"}, id="short"),
+        pytest.param(
+            ["", "model.language_model.layers", "model.vision_tower.encoder.layers"],
+            {
+                "model.language_model.layers": "language_model",
+                "model.vision_tower.encoder.layers": "vision_tower.encoder",
+            },
+            id="what they share goes",
+        ),
+        pytest.param(
+            ["model.layers", "model.mtp.layers"],
+            {"model.layers": "model.layers", "model.mtp.layers": "model.mtp.layers"},
+            id="nothing would be left",
+        ),
+        pytest.param(
+            ["encoder.block", "decoder.block"],
+            {"encoder.block": "encoder", "decoder.block": "decoder"},
+            id="encoder and decoder",
+        ),
+    ],
+)
+def test_a_stack_is_named_by_what_tells_it_apart(stacks: list[str], names: dict[str, str]) -> None:
+    rows = [Layer(stack=stack, layer=i, delta_norm=1.0) for stack in stacks for i in range(2)]
+    assert stack_names(rows) == names

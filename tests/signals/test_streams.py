@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from heldout.signals.each.streaming_ce import ALPHA, StreamingCE
-from heldout.signals.each.throughput import Throughput
+from heldout.signals.each.streaming_ce import StreamingCE
 from heldout.signals.each.token_entropy import TokenEntropy
 from heldout.signals.entropy import compute_token_entropy
-from heldout.signals.moment import Batch, Moment, Signal, Values
+from heldout.signals.moment import Batch, Moment, Signal, SignalOptions, Start, Values
 
 
 def batch(labels: list[list[int]], loss: float, items: int | None = None, **more: Any) -> Batch:
@@ -32,33 +32,42 @@ def read(signal: Signal, step: int = 1, seconds: float = 2.0) -> Values:
     return signal.step(moment, numbers)
 
 
-def test_micro_batches_weigh_by_their_label_tokens() -> None:
+def streaming(window: int = 300) -> StreamingCE:
     signal = StreamingCE()
+    options = SignalOptions(window=window)
+    signal.begin(Start(model=torch.nn.Linear(1, 1), folder=Path(), options=options))
+    return signal
+
+
+def test_micro_batches_weigh_by_their_label_tokens() -> None:
+    signal = streaming()
     signal.forward(batch([[0, 5, 5, 5]], loss=1.0))
     signal.forward(batch([[0, 0, 0, 5]], loss=5.0))
     assert read(signal)["loss/step"] == pytest.approx((3 * 1.0 + 1 * 5.0) / 4)
 
 
 def test_a_loss_divided_by_the_whole_steps_tokens_adds_up() -> None:
-    signal = StreamingCE()
+    signal = streaming()
     signal.forward(batch([[0, 5, 5, 5]], loss=3 * 1.0 / 4, items=4))
     signal.forward(batch([[0, 0, 0, 5]], loss=1 * 5.0 / 4, items=4))
     assert read(signal)["loss/step"] == pytest.approx(2.0)
 
 
-def test_the_stream_is_the_token_weighted_bias_corrected_mean() -> None:
-    signal, losses, counts = StreamingCE(), [3.0, 1.0, 2.0], [1, 3, 2]
+@pytest.mark.parametrize("window", [3, 300])
+def test_the_stream_is_the_token_weighted_bias_corrected_mean(window: int) -> None:
+    signal, losses, counts = streaming(window), [3.0, 1.0, 2.0], [1, 3, 2]
     for loss, count in zip(losses, counts, strict=True):
         signal.forward(batch([[0, *[5] * count]], loss=loss))
         found = read(signal)["loss/streaming"]
-    weights = [(1 - ALPHA) ** (2 - i) * n for i, n in enumerate(counts)]
+    alpha = 2 / (window + 1)
+    weights = [(1 - alpha) ** (2 - i) * n for i, n in enumerate(counts)]
     expected = sum(w * x for w, x in zip(weights, losses, strict=True)) / sum(weights)
     assert found == pytest.approx(expected)
 
 
 def test_streaming_ce_smooths_a_noisy_loss() -> None:
     torch.manual_seed(0)
-    signal, raw, smooth = StreamingCE(), [], []
+    signal, raw, smooth = streaming(), [], []
     for loss in (2.0 + torch.randn(600)).tolist():
         signal.forward(batch([[0, 5]], loss=loss))
         values = read(signal)
@@ -71,7 +80,7 @@ def test_streaming_ce_smooths_a_noisy_loss() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_bad_step_is_recorded_and_counted_and_stays_out_of_the_mean(bad: float) -> None:
-    signal = StreamingCE()
+    signal = streaming()
     signal.forward(batch([[0, 5]], loss=2.0))
     read(signal)
     signal.forward(batch([[0, 5]], loss=bad))
@@ -82,7 +91,7 @@ def test_a_bad_step_is_recorded_and_counted_and_stays_out_of_the_mean(bad: float
 
 
 def test_a_resumed_stream_continues_the_same_curve() -> None:
-    whole, first, second = StreamingCE(), StreamingCE(), StreamingCE()
+    whole, first, second = streaming(), streaming(), streaming()
     for i, loss in enumerate([4.0, 3.0, 2.0, 1.0]):
         for signal in (whole, first if i < 2 else second):
             if signal is second and i == 2:
@@ -94,7 +103,7 @@ def test_a_resumed_stream_continues_the_same_curve() -> None:
 
 
 def test_labels_that_are_all_masked_are_a_loss_of_zero() -> None:
-    signal = StreamingCE()
+    signal = streaming()
     signal.forward(batch([[0, 0, 0]], loss=0.0))
     assert read(signal)["loss/step"] == 0.0
 
@@ -131,17 +140,3 @@ def test_token_entropy_lies_between_certain_and_uniform() -> None:
     assert compute_token_entropy(certain) == 0.0
     assert 0 < compute_token_entropy(torch.randn(4, 9, 50)) < math.log(50)
     assert math.isnan(compute_token_entropy(torch.tensor([[math.nan, 0.0]])))
-
-
-def test_tokens_are_counted_without_padding_and_rated_over_real_seconds() -> None:
-    signal = Throughput()
-    signal.forward(batch([[0, 5, 5, -1], [0, 5, -1, -1]], loss=1.0))
-    signal.forward(batch([[0, 5, 5, 5]], loss=1.0))
-    values = read(signal, seconds=3.0)
-    assert values["throughput/tokens_per_step"] == 9
-    assert values["throughput/label_tokens"] == 6
-    assert values["throughput/tokens_per_second"] == pytest.approx(3.0)
-    signal.forward(batch([[0, 5]], loss=1.0))
-    values = read(signal, seconds=1.0)
-    assert values["throughput/total_tokens"] == 11
-    assert values["throughput/tokens_per_second"] == pytest.approx(11 / 4)

@@ -86,7 +86,9 @@ def test_a_run_that_dies_says_so_in_its_journal(
 
 def test_full_fine_tuning_trains_every_weight(tmp_path: Path, config: dict[str, Any]) -> None:
     folder = train(settings(tmp_path, config, "lora.enabled=false"))
-    assert history(folder).layers[-1].note == "this model has no LoRA adapters"
+    reading = history(folder).layers[-1]
+    assert reading.note.startswith("no LoRA adapters: the trained weights themselves")
+    assert all(layer.delta_norm > 0 for layer in reading.layers)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,12 @@ def test_loss_not_finite_reads_the_held_out_logits(non_finite: int, state: str) 
     assert found(loss_not_finite.RULE, [*facts, *evaluation(1, score(50))]) == "fine"
 
 
+@pytest.mark.parametrize(("tensors", "state"), [(0.0, "fine"), (3.0, "critical")])
+def test_loss_not_finite_reads_the_trained_weights(tensors: float, state: str) -> None:
+    facts = [*losses([2.0] * 20), sample(21, **{"weights/non_finite": tensors})]
+    assert found(loss_not_finite.RULE, facts) == state
+
+
 def test_loss_not_finite_says_where_it_began_and_where_to_go_back_to() -> None:
     before = [*evaluation(4, score(9)), checkpoint(4)]
     poisoned = [*evaluation(8, score(0), non_finite=100), checkpoint(8), checkpoint(9)]

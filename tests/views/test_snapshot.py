@@ -18,7 +18,7 @@ from facts import (
 )
 
 from heldout.derive.history import History
-from heldout.records import SCHEMA, AnyRecord, Metric, Verdict, encode
+from heldout.records import SCHEMA, AnyRecord, Layer, Layers, Metric, Part, Verdict, encode
 from heldout.verdicts.judge import Judge
 from heldout.views.snapshot import alerts, contract, not_checked, snapshot
 
@@ -109,9 +109,51 @@ def test_the_picture_is_strict_json_also_with_nan() -> None:
     assert [text["topic"] for text in picture["notes"]] == ["failure"]
 
 
+def test_the_layers_are_told_by_movement_by_impact_and_by_what_is_wrong() -> None:
+    rows = [
+        Layer(
+            stack="",
+            layer=i,
+            delta_norm=1.0,
+            relative=0.1 * i,
+            impact=4 * share,
+            impact_share=share,
+            parts={"mlp": Part(norm=1.0, impact=4 * share, impact_share=share)},
+        )
+        for i, share in enumerate((0.5, 0.375, 0.125))
+    ]
+    facts = [
+        Layers(step=at, time=0.0, layers=rows, troubles={"a.mlp": "stalled"}) for at in (1, 2, 3)
+    ]
+    shown = snapshot(history(run(), *facts))["lora"]
+    assert shown["movement"] == "relative"
+    assert [layer["layer"] for layer in shown["top_moved"]] == [2, 1, 0]
+    assert [layer["layer"] for layer in shown["top_impact"]] == [0, 1, 2]
+    assert shown["kinds"] == [{"kind": "mlp", "norm": math.sqrt(3), "impact": 4.0, "share": 1.0}]
+    assert [row["module"] for row in shown["troubles"]] == ["a.mlp"]
+    assert shown["num_troubles"] == 1
+    assert shown["over_time"]["steps"] == [1, 2, 3]
+    assert shown["over_time"]["layers"][0]["moved"] == [0.2, 0.2, 0.2]
+
+
+def test_status_holds_the_layers_without_their_parts() -> None:
+    layer = Layer(stack="", layer=0, delta_norm=1.0, impact=0.5, parts={"mlp": Part(norm=1.0)})
+    (row,) = contract(history(Layers(step=1, time=0.0, layers=[layer])))["lora_layer_deltas"]
+    assert row["impact"] == 0.5
+    assert row.keys() == {*Layer.__struct_fields__} - {"parts"}
+
+
+def test_a_journal_without_parts_shows_its_norms_by_kind() -> None:
+    (layer,) = snapshot(history(layers(1, [0.4], qkv=0.1)))["lora"]["layers"]
+    assert layer["parts"].keys() == {"qkv"}
+    assert layer["parts"]["qkv"]["norm"] == 0.1
+
+
 def test_the_picture_of_nothing_has_the_same_fields() -> None:
     assert snapshot(history()).keys() == snapshot(full()).keys()
-    assert snapshot(history())["lora"]["note"] == "not read yet"
+    nothing = snapshot(history())["lora"]
+    assert nothing.keys() == snapshot(full())["lora"].keys()
+    assert nothing["note"] == "not read yet"
 
 
 def test_open_alerts_come_first_and_the_closed_and_silent_do_not_come() -> None:

@@ -15,6 +15,7 @@ const TWO_COLUMNS = "(min-width: 62rem)";
 
 const WIDE = PANELS.filter((panel) => panel.wide);
 const IN_COLUMNS = PANELS.filter((panel) => !panel.wide);
+const DRAWN: ReadonlySet<string> = new Set(PANELS.flatMap((panel) => panel.curves ?? []));
 
 export function App() {
   const theme = useTheme();
@@ -50,12 +51,12 @@ function Run({ view }: { view: RunView }) {
         {Array.from({ length: columns }, (_, column) => (
           <div class="column" key={column}>
             {IN_COLUMNS.filter((_, i) => i % columns === column).map((panel) => (
-              <Frame key={panel.id} panel={panel} view={view} />
+              <Frame key={panel.id} panel={panel} view={view} drawn={DRAWN} />
             ))}
           </div>
         ))}
       </div>
-      {WIDE.map((panel) => <Frame key={panel.id} panel={panel} view={view} />)}
+      {WIDE.map((panel) => <Frame key={panel.id} panel={panel} view={view} drawn={DRAWN} />)}
     </>
   );
 }

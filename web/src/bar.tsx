@@ -30,9 +30,9 @@ export function Bar({ runs, id, choose, view, link, trouble, theme }: BarProps) 
             <a
               class="button" key={suffix} download=""
               href={address(`api/${runPath(view.id).replace("run/", "runs/")}/export.${suffix}`)}
-              aria-label={`Export this run as ${name.toUpperCase()}`}
+              aria-label={`Export ${suffix === name ? "this run" : name} as ${kind(suffix)}`}
             >
-              {name.toUpperCase()}
+              {suffix === name ? kind(suffix) : `${name} ${kind(suffix)}`}
             </a>
           ))}
         </span>
@@ -69,6 +69,11 @@ function Badge({ view, link, trouble }: Pick<BarProps, "view" | "link" | "troubl
       {shown === "reconnecting" && <span class="badge-note">, what you see is old</span>}
     </span>
   );
+}
+
+/** The kind of file: the last part of its suffix. */
+function kind(suffix: string): string {
+  return (suffix.split(".").at(-1) ?? "").toUpperCase();
 }
 
 const THEME_SIGNS: Record<Choice, string> = { system: "◐", light: "☀", dark: "☾" };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
-  formatAny, formatChange, formatDuration, formatInterval, formatNames, formatNumber,
-  formatPercent, formatPercentTick, formatValue, words,
+  formatAny, formatChange, formatDuration, formatInterval, formatLeft, formatNames, formatNumber,
+  formatPercent, formatPercentTick, formatShare, formatValue, words,
 } from "./format";
 
 /** Narrow spaces as plain ones, to keep the expectations readable. */
@@ -27,12 +27,17 @@ describe("numbers", () => {
 describe("units", () => {
   it.each([
     [0.5, "nats", "0.5 nats"], [7, "", "7"], [2 ** 31, "bytes", "2 GiB"], [1500, "bytes", "1.46 KiB"],
-    [0.57, "s", "570 ms"], [2.08, "s", "2.08 s"], [185, "s", "3 min 5 s"], ["NaN", "nats", "NaN"],
+    [3.68e14, "FLOP/s", "368 TFLOP/s"], [12, "FLOP/s", "12 FLOP/s"], [0.57, "s", "570 ms"], [2.08, "s", "2.08 s"], [185, "s", "3 min 5 s"], ["NaN", "nats", "NaN"],
   ] as const)("%s %s is written %s", (x, unit, text) => expect(plain(formatValue(x, unit))).toBe(text));
 
   it.each([
     [0, "0 s"], [59.6, "1 min"], [3600, "1 h"], [7440, "2 h 4 min"], [266400, "3 d 2 h"],
   ])("%d seconds are %s", (seconds, text) => expect(plain(formatDuration(seconds))).toBe(text));
+
+  it.each([
+    [3, "about 5 s left"], [42, "about 40 s left"], [740, "about 12 min left"],
+    [7750, "about 2 h 10 min left"], [273600, "about 3 d 4 h left"], ["NaN", "unknown"],
+  ] as const)("%s seconds to go are %s", (seconds, text) => expect(plain(formatLeft(seconds))).toBe(text));
 });
 
 describe("rates", () => {
@@ -41,6 +46,11 @@ describe("rates", () => {
     expect(plain(formatInterval(0.798, 0.831))).toBe("79.8–83.1 %");
     expect(plain(formatPercentTick(0.6))).toBe("60 %");
   });
+
+  it.each([
+    [0, "0 %"], [0.005, "0.50 %"], [0.0812, "8.1 %"], [0.0997, "10 %"], [0.515, "52 %"], [2, "200 %"],
+    [0.0000066, "0.00066 %"], [3.2e-9, "3.2e-7 %"], ["NaN", "NaN"], [null, "–"],
+  ] as const)("a share of %s is %s", (x, text) => expect(plain(formatShare(x))).toBe(text));
 
   it("gives a change its sign and says that it is points", () => {
     expect(plain(formatChange(0.021))).toBe("+2.1 points");

@@ -37,6 +37,8 @@ export function formatValue(value: Maybe, unit: string): string {
     case "s":
     case "seconds":
       return formatSeconds(x);
+    case "FLOP/s":
+      return formatLarge(x, unit);
     case "":
     case "1":
       return formatNumber(x);
@@ -53,6 +55,17 @@ function formatBytes(x: number): string {
     power += 1;
   }
   return `${plain.format(power === 0 ? Math.round(x) : Number(x.toPrecision(3)))}${NARROW}${units[power]}`;
+}
+
+/** By the prefixes of thousands: 312.5 TFLOP/s. */
+function formatLarge(x: number, unit: string): string {
+  const prefixes = ["", "k", "M", "G", "T", "P", "E"];
+  let power = 0;
+  while (Math.abs(x) >= 1000 && power < prefixes.length - 1) {
+    x /= 1000;
+    power += 1;
+  }
+  return `${plain.format(x)}${NARROW}${prefixes[power]}${unit}`;
 }
 
 export function formatSeconds(x: number): string {
@@ -77,6 +90,24 @@ export function formatDuration(seconds: number): string {
     .filter(([n]) => n > 0)
     .map(([n, unit]) => `${n}${NARROW}${unit}`)
     .join(" ");
+}
+
+/** As roughly as it can be foretold: about 40 s, 12 min, 2 h 10 min or 3 d 4 h left. */
+export function formatLeft(seconds: Maybe): string {
+  const s = toNumber(seconds ?? NaN);
+  if (!Number.isFinite(s)) return "unknown";
+  const grain = s < 90 ? 5 : s < 5400 ? 60 : s < 129600 ? 600 : 3600;
+  return `about ${formatDuration(Math.max(5, grain * Math.round(s / grain)))} left`;
+}
+
+/** A share of something as a percentage in two digits: 0.50 %, 8.1 %, 52 %. */
+export function formatShare(value: Maybe): string {
+  if (value === null || value === undefined) return "–";
+  const x = 100 * toNumber(value);
+  if (!Number.isFinite(x)) return formatNumber(x);
+  const text = x === 0 || Math.abs(x) < 1e-5 ? formatNumber(Number(x.toPrecision(2)))
+    : Math.abs(x) >= 9.95 ? whole.format(x) : x.toPrecision(2);
+  return `${text}${NARROW}%`;
 }
 
 /** A fraction as a percentage with one decimal: 81.5 %. */

@@ -4,11 +4,11 @@ import { useEffect, useState } from "preact/hooks";
 import type { RunView } from "./fold";
 import { toNumber } from "./fold";
 import {
-  formatDuration, formatInterval, formatNames, formatNumber, formatPercent, formatValue,
+  formatDuration, formatInterval, formatLeft, formatNames, formatNumber, formatPercent, formatValue,
 } from "./format";
 import { Fact } from "./panel";
 import type { Snapshot } from "./snapshot";
-import { metric, isOpen } from "./read";
+import { isLeft, isOpen, metric } from "./read";
 
 /** A running run silent for longer than this is pointed out; evaluations may take minutes. */
 const QUIET_SECONDS = 120;
@@ -42,6 +42,7 @@ function Progress({ view }: { view: RunView }) {
       {total > 0 && (
         <progress max={total} value={Math.min(snapshot.step, total)} aria-label="Steps done" />
       )}
+      {isLeft(snapshot) && <span>{formatLeft(snapshot.throughput.eta_seconds)}</span>}
       <Age view={view} />
     </div>
   );
@@ -159,7 +160,7 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
         note="training, smoothed"
       />
       <Fact
-        label="Speed" value={formatNumber(throughput["tokens_per_sec"])} note="tokens per second"
+        label="Speed" value={formatNumber(throughput.tokens_per_sec)} note="tokens per second"
       />
     </dl>
   );

@@ -6,6 +6,8 @@ import { useRemembered } from "./remember";
 
 export interface PanelProps {
   view: RunView;
+  /** The metrics whose curves other panels draw. */
+  drawn: ReadonlySet<string>;
 }
 
 /** One file in panels/ exports one of these as `panel`; nothing else has to be edited. */
@@ -16,13 +18,15 @@ export interface Panel {
   order: number;
   component: ComponentType<PanelProps>;
   /** A few words for the heading, seen also while collapsed. */
-  gist?: (view: RunView) => string;
+  gist?: (view: RunView, drawn: ReadonlySet<string>) => string;
+  /** The metrics it draws over steps: nothing shows them a second time. */
+  curves?: readonly string[];
   startsCollapsed?: boolean;
   /** Spans the page, below the columns. */
   wide?: boolean;
 }
 
-export function Frame({ panel, view }: { panel: Panel; view: RunView }) {
+export function Frame({ panel, view, drawn }: PanelProps & { panel: Panel }) {
   const initial = panel.startsCollapsed ? "closed" : "open";
   const [state, set] = useRemembered(`panel:${panel.id}`, ["open", "closed"] as const, initial);
   const isOpen = state === "open";
@@ -37,11 +41,11 @@ export function Frame({ panel, view }: { panel: Panel; view: RunView }) {
         >
           <span class="chevron" aria-hidden="true" />
           <span class="panel-title" id={`panel-title-${panel.id}`}>{panel.title}</span>
-          <span class="gist">{panel.gist?.(view) ?? ""}</span>
+          <span class="gist">{panel.gist?.(view, drawn) ?? ""}</span>
         </button>
       </h2>
       <div id={body} class="panel-body" hidden={!isOpen}>
-        {isOpen && <Component view={view} />}
+        {isOpen && <Component view={view} drawn={drawn} />}
       </div>
     </section>
   );

@@ -1,6 +1,6 @@
 /** Small look-ups in a view that several parts need. */
 
-import type { RunView, Series } from "./fold";
+import { toNumber, type RunView, type Series } from "./fold";
 import type { Alert, MetricInfo, Snapshot } from "./snapshot";
 
 const NONE: Series = { steps: [], values: [] };
@@ -8,7 +8,7 @@ const NONE: Series = { steps: [], values: [] };
 /** What a metric means; one the journal does not explain goes by its name. */
 export function metric(snapshot: Snapshot, name: string): MetricInfo {
   return snapshot.metrics[name]
-    ?? { name, title: name, unit: "", direction: "none", help: "", source: "" };
+    ?? { name, title: name, unit: "", direction: "none", help: "", source: "", cost: "" };
 }
 
 export function series(view: RunView, name: string): Series {
@@ -17,4 +17,9 @@ export function series(view: RunView, name: string): Series {
 
 export function isOpen(alert: Alert): boolean {
   return alert.state === "open" || alert.state === "escalated";
+}
+
+/** Whether it is known when training will be done, and it is not yet. */
+export function isLeft({ throughput: { eta_seconds: left } }: Pick<Snapshot, "throughput">): boolean {
+  return left !== undefined && toNumber(left) > 0;
 }

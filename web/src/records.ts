@@ -43,6 +43,7 @@ export interface Metric {
   direction: "higher" | "lower" | "none";
   help: string;
   source: string;
+  cost: string;
 }
 
 /** The scalars of one recorded optimizer step. */
@@ -114,8 +115,31 @@ export interface EvalResult {
   mismatched: string[];
 }
 
+/** The adapted modules of one kind in one layer. */
+export interface Part {
+  relative: Float | null;
+  spectral: Float | null;
+  rank: Float | null;
+  rank_of: Float | null;
+  speed: Float | null;
+  impact: Float | null;
+  impact_share: Float | null;
+  grad: Float | null;
+  state: "blow-up" | "frozen" | "no-gradient" | "ok" | "rounding" | "stalled";
+  norm: Float;
+}
+
 /** How far one layer's adapters have moved: ||dW||_F by kind, None where nothing is adapted. */
 export interface Layer {
+  relative: Float | null;
+  spectral: Float | null;
+  rank: Float | null;
+  rank_of: Float | null;
+  speed: Float | null;
+  impact: Float | null;
+  impact_share: Float | null;
+  grad: Float | null;
+  state: "blow-up" | "frozen" | "no-gradient" | "ok" | "rounding" | "stalled";
   stack: string;
   layer: number;
   qkv: Float | null;
@@ -123,7 +147,7 @@ export interface Layer {
   mlp: Float | null;
   other: Float | null;
   delta_norm: Float;
-  relative: Float | null;
+  parts: Record<string, Part>;
 }
 
 /** A reading of every adapted layer; `note` says why when there is none. */
@@ -133,6 +157,7 @@ export interface Layers {
   time: Float;
   layers: Layer[];
   note: string;
+  troubles: Record<string, "blow-up" | "frozen" | "no-gradient" | "ok" | "rounding" | "stalled">;
 }
 
 /** The Trainer saved a checkpoint or, where `gone`, removed it again. */

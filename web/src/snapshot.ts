@@ -72,13 +72,56 @@ export interface BucketMatrix {
   step: number;
 }
 
+export type LayerState = Layer["state"];
+
+/** One layer's curves over `OverTime.steps`; null where it was not read. */
+export interface LayerCurve {
+  stack: string;
+  layer: number;
+  moved: (Float | null)[];
+  impact_share: (Float | null)[];
+}
+
 export interface LoraLayers {
   step: number;
   note: string;
   layers: Layer[];
+  /** A short name for each stack, where there are several. */
+  stacks: Record<string, string>;
+  /** Which number of a layer compares with the others': relative to its weights, or ‖ΔW‖. */
+  movement: "relative" | "norm";
   top: Layer[];
+  top_moved: Layer[];
+  top_impact: Layer[];
   /** Where in the depth it happens, in words; empty while unknown. */
   sentence: string;
+  /** Each kind of module over the whole model. */
+  kinds: { kind: string; norm: Float; impact: Float | null; share: Float | null }[];
+  /** The worst of the modules that are not ok. */
+  troubles: { module: string; state: LayerState; meaning: string }[];
+  num_troubles: number;
+  states: { state: LayerState; meaning: string; modules: number }[];
+  over_time: { steps: number[]; layers: LayerCurve[] };
+}
+
+export type Phase =
+  | "data" | "forward_backward" | "optimizer" | "other" | "evaluation" | "saving" | "monitor";
+
+/** What is not known is absent. */
+export interface Throughput {
+  tokens_per_sec?: Float;
+  label_tokens_per_sec?: Float;
+  mean_tokens_per_sec?: Float;
+  tokens_per_step?: Float;
+  total_tokens?: Float;
+  label_tokens?: Float;
+  step_seconds?: Float;
+  mfu?: Float;
+  padding?: Float;
+  eta_seconds?: Float;
+  /** Share of each phase of the time of the last `time_steps` steps. */
+  time?: Partial<Record<Phase, Float>>;
+  time_steps?: number;
 }
 
 export type MetricInfo = Omit<Metric, "type">;
@@ -96,7 +139,7 @@ export interface Snapshot {
   latest: Record<string, Float>;
   streaming_ce: Float | null;
   current_entropy: Float | null;
-  throughput: Record<string, Float | null>;
+  throughput: Throughput;
   evals: EvalResult[];
   fixed_eval: Partial<FixedEval>;
   flips: Partial<Flips>;

@@ -31,11 +31,11 @@ from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
 from heldout.evals.rows import Row
 from heldout.records import EvalSet, Run
-from heldout.signals.moment import Batch
+from heldout.signals.moment import Batch, SignalOptions, Start
 from heldout.store.runs import new_run
 from heldout.views.status import FILE_NAME as STATUS_NAME
 from heldout.views.status import StatusFile
-from heldout.watch import Follower, Listener, Plan, Watch, cells
+from heldout.watch import Follower, Listener, Plan, Together, Watch, cells
 
 log = logging.getLogger("heldout")
 
@@ -59,7 +59,7 @@ def _harmless(hook: Hook) -> Hook:
             if not isinstance(error, HeldoutError):
                 log.exception("heldout failed in %s", hook.__name__)
             log.error("heldout is not watching this run: %s", error)
-            self.let_go()
+            self.let_go(leaving=True)
 
     return cast(Hook, guarded)
 
@@ -72,7 +72,8 @@ class Monitor(TrainerCallback):
 
     `eval_set` is a JSONL file, or None to watch without one. `every` is in optimizer steps, `margin`
     in exact match, `reference` a step to compare each evaluation with (see `heldout.config` for every
-    default); `options` say how the set is read and answers are compared. `patterns` maps names to
+    default); `options` say how the set is read and answers are compared, `signals` how the training
+    steps are smoothed and how often they are recorded. `patterns` maps names to
     regular expressions; `run` and `model` name the run and the model where the default (a time stamp,
     the model's own name) will not do; `tokenizer` where the Trainer is not given one. What the set
     shares with `train_rows` is remarked.
@@ -92,6 +93,7 @@ class Monitor(TrainerCallback):
         margin: float = default("eval.margin"),
         reference: int | None = default("eval.reference"),
         options: EvalOptions | None = None,
+        signals: SignalOptions | None = None,
         patterns: Patterns | None = None,
         runs: str | Path = default("output.runs"),
         run: str | None = None,
@@ -118,6 +120,7 @@ class Monitor(TrainerCallback):
         self.margin = margin
         self.reference = reference
         self.options = options or EvalOptions()
+        self.signals = signals or SignalOptions()
         self.patterns = dict(patterns or get_default_patterns())
         self.runs = Path(runs)
         self.run = run
@@ -128,6 +131,7 @@ class Monitor(TrainerCallback):
         self.train_rows = train_rows
         self.watch: Watch | None = None
         self._follower: Follower | None = None
+        self._together: Together | None = None
         self._listeners = list(listeners)
         self._hook: Any = None
         self._learning_rate: float | None = None
@@ -140,21 +144,34 @@ class Monitor(TrainerCallback):
         self.close(state.global_step, failure="training was started again")
         model = kwargs["model"]
         plan, problems = self._plan(args, model, kwargs.get("processing_class"))
+        together = self._together = Together(plan)
+        follower = self._follower = Follower(plan, together)
+        start = self._start(args, state, model)
         if state.is_world_process_zero:
-            follower = self._follower = Follower(plan, leaving=True)
-            with self._answering(0, lambda: follower.begin(state.global_step, model)):
-                self._begin(args, state, model, plan, problems)
+            with self._answering(lambda: follower.begin(start)):
+                self._begin(args, state, start, plan, problems)
         else:
-            self._follower = Follower(plan)
-            self._follower.begin(state.global_step, model)
+            self._hook = self._hooked(model)
+            follower.begin(start)
+
+    @_harmless
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The data of the step is there."""
+        self._lap("data")
 
     @_harmless
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Note the learning rate that the coming step is made with."""
+        """Note the learning rate that the coming step is made with, and look at the gradients."""
+        self._lap("forward_backward")
         groups = getattr(kwargs.get("optimizer"), "param_groups", None)
         self._learning_rate = float(groups[0]["lr"]) if groups else None
+        if self.watch:
+            self.watch.before_update(state.global_step + 1, kwargs["model"])
+        self._lap("monitor")
 
     @_harmless
     def on_step_end(
@@ -168,8 +185,9 @@ class Monitor(TrainerCallback):
         if self.watch is None:
             follower.step(step, model, last)
             return
-        with self._answering(step, lambda: follower.step(step, model, last)):
+        with self._answering(lambda: follower.step(step, model, last)):
             self.watch.step(step, model, self._learning_rate, last)
+        self._lap("monitor")
 
     @_harmless
     def on_log(
@@ -181,15 +199,22 @@ class Monitor(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Record the Trainer's own numbers."""
+        self._lap("other")
         if self.watch:
             self.watch.log(state.global_step, dict(logs or {}))
+        elif self._follower:
+            self._follower.flush(state.global_step)
+        self._lap("monitor")
 
     @_harmless
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Record the checkpoint and leave beside it what a resumed run needs."""
+        self._lap("saving")
         if not self.watch:
+            if self._follower:
+                self._follower.flush(state.global_step)
             return
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         folder = Path(args.output_dir or ".") / name
@@ -200,14 +225,14 @@ class Monitor(TrainerCallback):
                 (folder / STATE_NAME).write_text(json.dumps(self.watch.state()), encoding="utf-8")
             except OSError as error:
                 self.watch.note(state.global_step, "failure", f"{STATE_NAME}: {error}")
+        self._lap("monitor")
 
     @_harmless
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The Trainer's own evaluation is not training time."""
-        if self.watch:
-            self.watch.mark()
+        self._lap("evaluation")
 
     @_harmless
     def on_train_end(
@@ -228,15 +253,22 @@ class Monitor(TrainerCallback):
         if watch:
             watch.end(step, model, failure)
         elif follower and model is not None:
+            follower.flush(step)
             follower.evaluate(model, step)
 
-    def let_go(self) -> None:
-        """Take the hook off the model and watch no more."""
+    def let_go(self, leaving: bool = False) -> None:
+        """Take the hook off the model and watch no more; `leaving` tells the other processes so."""
         if self._hook is not None:
             self._hook.remove()
-        if self.watch is not None and self._follower is not None:
-            self._follower.tried = self.watch.tried  # what the others were answered already
+        if self._together is not None:
+            self._together.leaving |= leaving
+        if self.watch is not None:
+            self.watch.let_go()
         self._hook = self.watch = None
+
+    def _lap(self, phase: str) -> None:
+        if self.watch:
+            self.watch.lap(phase)
 
     def _note_removed(self, output: Path) -> None:
         """Tell of recorded checkpoints that the Trainer has deleted (`save_total_limit`)."""
@@ -245,14 +277,29 @@ class Monitor(TrainerCallback):
                 self.watch.removed(saved.step, saved.path)
 
     @contextmanager
-    def _answering(self, step: int, answer: Callable[[], None]) -> Iterator[None]:
-        """Should our part fail, `answer` the other processes, who wait at the evaluation of `step`."""
+    def _answering(self, answer: Callable[[], None]) -> Iterator[None]:
+        """Should our part fail, `answer` the other processes, who wait for this one at this step."""
         try:
             yield
         except Exception:
-            if self.watch is None or self.watch.tried != step:
-                answer()
+            self.let_go(leaving=True)
+            answer()
             raise
+
+    def _start(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> Start:
+        return Start(
+            model=model,
+            folder=Path(args.output_dir or "."),
+            step=state.global_step,
+            total_steps=state.max_steps,
+            warmup_steps=args.get_warmup_steps(state.max_steps),
+            ranks=args.world_size,
+            loss_scaled=args.fp16,
+            options=self.signals,
+        )
+
+    def _hooked(self, model: nn.Module) -> Any:
+        return _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
 
     def _plan(
         self, args: TrainingArguments, model: nn.Module, tokenizer: Any
@@ -271,7 +318,14 @@ class Monitor(TrainerCallback):
             problems = [SHARDED] if self.eval_set is not None else []
         without = ("lora_layers",) if sharded else ()
         found = None if problems else evaluator
-        plan = Plan(evaluator=found, every=self.every, at_start=self.at_start, without=without)
+        plan = Plan(
+            evaluator=found,
+            every=self.every,
+            at_start=self.at_start,
+            ranks=ranks,
+            signals=self.signals,
+            without=without,
+        )
         return plan, problems
 
     def _evaluator(self, tokenizer: Any, model: nn.Module, ranks: Ranks) -> Evaluator:
@@ -286,7 +340,7 @@ class Monitor(TrainerCallback):
         self,
         args: TrainingArguments,
         state: TrainerState,
-        model: nn.Module,
+        start: Start,
         plan: Plan,
         problems: Sequence[str],
     ) -> None:
@@ -299,10 +353,12 @@ class Monitor(TrainerCallback):
             folder,
             plan,
             [*self._listeners, lambda records, history: _update(status, records, history)],
+            self._together,
         )
         self.watch = watch
-        self._hook = _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
-        watch.begin(self._run(args, state, model, name, about), model, saved)
+        self._hook = self._hooked(start.model)
+        start = dataclasses.replace(start, folder=folder)
+        watch.begin(self._run(args, state, start.model, name, about), start, saved)
         for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
@@ -325,6 +381,7 @@ class Monitor(TrainerCallback):
             "max_samples": self.max_samples,
             **dataclasses.asdict(self.options),
         }
+        signals = dataclasses.asdict(self.signals)
         return Run(
             id=name,
             time=time.time(),
@@ -334,7 +391,7 @@ class Monitor(TrainerCallback):
             eval_set=eval_set,
             learning_rate=str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
             train_patterns=self.train_patterns,
-            config={"eval": evaluation, **self.config},
+            config={"eval": evaluation, "signals": signals, **self.config},
             environment=_environment(),
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -343,9 +400,10 @@ class Monitor(TrainerCallback):
     def _forward(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
-        if self.watch is None or not module.training:
+        watching = self.watch or self._follower
+        if watching is None or not module.training:
             return
-        self.watch.forward(
+        watching.forward(
             Batch(
                 input_ids_BT=kwargs.get("input_ids", args[0] if args else None),
                 attention_mask_BT=kwargs.get("attention_mask"),

@@ -41,6 +41,10 @@ class Series:
         """The last `n` values at most, as float64."""
         return np.array(self._values[-n:], dtype=np.float64)
 
+    def since(self, step: int) -> list[float]:
+        """The values at `step` and after it; costs what it returns, however long the series is."""
+        return self._values[bisect_left(self._steps, step) :]
+
     def append(self, step: int, value: float) -> None:
         """Add the value at `step`, which lies after every step present."""
         self._steps.append(step)

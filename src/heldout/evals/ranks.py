@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from heldout.errors import HeldoutError, ModelError
 
@@ -41,6 +43,18 @@ class Ranks:
         found: list[T | None] = [None] * self.count
         dist.all_gather_object(found, mine)
         return [each for each in found if each is not None]
+
+    def sum(self, mine: Tensor) -> Tensor:
+        """Add up a vector over the processes, in place. A collective call."""
+        if self.count > 1:
+            dist.all_reduce(mine)
+        return mine
+
+    @property
+    def device(self) -> torch.device:
+        """Where a tensor must be for `sum`: on the host, unless the processes talk by NCCL."""
+        nccl = self.count > 1 and dist.get_backend() == "nccl"
+        return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
 
     def all(self, mine: bool) -> bool:
         """Whether it is true in every process. A collective call."""

@@ -12,7 +12,9 @@ def row_entropies(logits: Tensor) -> Tensor:
     A logit of -inf is a token of probability zero; NaN gives NaN.
     """
     log_p = torch.log_softmax(logits.float(), dim=-1)
-    return -(log_p.exp() * log_p.clamp_min(-1e4)).sum(dim=-1)
+    p = log_p.exp()
+    entropies: Tensor = -torch.linalg.vecdot(p, log_p.clamp_min_(-1e4))
+    return entropies
 
 
 def compute_token_entropy(logits: Tensor) -> float:

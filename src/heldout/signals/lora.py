@@ -1,48 +1,61 @@
-"""How far LoRA adapters have moved the model: ||dW||_F per layer, exact and never materialised.
+"""How far LoRA adapters have moved the model, and how far each layer: exact, never materialised.
 
-dW = scaling * (B A - B0 A0) has rank at most 2r, so its norm follows from r x r Gram matrices:
-||B A||_F^2 = sum((B^T B) * (A A^T)). For adapters that do not start at zero the factors are
-[B - B0, B0] and [A; A - A0]; subtracting the products instead loses every digit when the movement is
-small. All sums are in float64: a float32 `norm()` of a large matrix is wrong by up to 12 %.
-
-Legend: A [r, in], B [out, r].
+The effective update of a module is dW = B A - B0 A0, its scaling inside B. A module is read with
+`heldout.signals.adapters`, measured with `heldout.signals.lowrank`, and summed up here by layer and
+kind: norms as roots of sums of squares, never sums of norms.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from heldout.records import Layer
-from heldout.signals.moment import to_host
+from heldout.records import Layer, LayerState, Part
+from heldout.signals.adapters import Adapted, LowRank, adapted, base_square
+from heldout.signals.lowrank import Pair, difference, sizes, squares
+from heldout.signals.moment import Start, to_host
+from heldout.signals.places import KINDS, Place
 
-KINDS = ("qkv", "o", "mlp", "other")
-WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "base_model", "base_layer")
-ROWS_AT_ONCE = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a module sits: the stack of layers (a dotted path), the index in it, and its kind."""
-
-    stack: str
-    layer: int
-    kind: str
+START_NAME = "lora_start.pt"
+"""In the run's folder: B0, A0 by module of the adapters that did not start at zero."""
+WORST = {state: i for i, state in enumerate(get_args(LayerState))}
+"""States from harmless to worst."""
 
 
 @dataclass(slots=True)
 class LoraStart:
     """The adapters as training found them: B0, A0 where B A is not zero, and ||W0||_F^2 by module."""
 
-    factors: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    factors: dict[str, Pair] = field(default_factory=dict)
     base_squares: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class ModuleReading:
+    """What was read of one adapted module; squares are of Frobenius norms, None is unknown."""
+
+    name: str
+    place: Place
+    square: float
+    base_square: float | None = None
+    spectral: float | None = None
+    rank: float | None = None
+    rank_of: float | None = None
+    speed_square: float | None = None
+    impact: float | None = None
+    grad_square: float | None = None
+    state: LayerState = "ok"
+
+    @property
+    def relative(self) -> float | None:
+        """||dW||_F / ||W0||_F."""
+        return _ratio(self.square, self.base_square)
 
 
 def capture_lora_initial_state(model: nn.Module) -> LoraStart:
@@ -51,16 +64,40 @@ def capture_lora_initial_state(model: nn.Module) -> LoraStart:
     Ordinary LoRA starts at B = 0 and needs no copy; PiSSA, OLoRA and resumed adapters get one of
     their factors. Reads the frozen weights once for ||W0|| (0.4 s per 100 M on two cores).
     """
-    start = LoraStart()
-    found = list(_adapted(model))
-    products = to_host([_product_square(b, a) for _, _, a, b in found])
-    for (name, module, a, b), square in zip(found, products, strict=True):
+    found = adapted(model)
+    low = [each for each in found if isinstance(each, LowRank)]
+    pairs = {}
+    for each, square in zip(low, squares([each.factors for each in low]), strict=True):
         if square != 0:
-            start.factors[name] = (b.detach().clone(), a.detach().clone())
-        weight = getattr(module.get_base_layer(), "weight", None)
-        if isinstance(weight, Tensor) and weight.is_floating_point():
-            start.base_squares[name] = _square(weight)
-    return start
+            b, a = each.factors()
+            pairs[each.name] = b.clone(), a.clone()
+    return _start(found, pairs)
+
+
+def start_of_run(start: Start) -> tuple[LoraStart, str]:
+    """Where the run's adapters started, also for a resumed run, and a note where that is lost.
+
+    The factors of those that did not start at zero are kept in the run's folder.
+    """
+    path = start.folder / START_NAME
+    if start.step and path.is_file():
+        pairs = torch.load(path, map_location="cpu", weights_only=True)
+        return _start(adapted(start.model), pairs), ""
+    captured = capture_lora_initial_state(start.model)
+    if start.step:
+        return captured, f"movement since step {start.step}: where the adapters started is lost"
+    try:
+        with path.open("wb") as file:
+            torch.save(captured.factors, file)
+    except OSError as error:
+        return captured, f"where the adapters start could not be kept for a resume: {error}"
+    return captured, ""
+
+
+def _start(found: Sequence[Adapted], pairs: dict[str, Pair]) -> LoraStart:
+    bases = {each.name: base_square(each, pairs.get(each.name)) for each in found}
+    known = {name: square for name, square in bases.items() if square is not None}
+    return LoraStart(factors=pairs, base_squares=known)
 
 
 def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, Any]]:
@@ -69,160 +106,120 @@ def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, 
     Norms are ||dW||_F of the effective update, over a layer the root of the sum of squares; `qkv`
     and the other kinds are None where no such module is adapted. Empty without LoRA.
     """
-    return [msgspec.to_builtins(layer) for layer in read_layers(model, initial)]
+    readings = read_modules(adapted(model), initial)
+    return [msgspec.to_builtins(layer) for layer in layers_of(readings)]
 
 
-@torch.no_grad()
-def read_layers(model: nn.Module, initial: LoraStart) -> list[Layer]:
-    """Measure every adapted layer of `model` against `initial`; ordered by stack and layer."""
-    places, parts, base_squares = [], [], []
-    stacks = _stacks(model)
-    for name, module, a, b in _adapted(model):
-        scaling = float(module.scaling[_adapter(module)])
-        if name in initial.factors:
-            b0, a0 = (part.to(a.device) for part in initial.factors[name])
-            b, a = torch.cat([b - b0, b0], dim=1), torch.cat([a, a - a0], dim=0)
-        places.append(locate(name, stacks))
-        parts.append(scaling**2 * _product_square(b, a))
-        base_squares.append(initial.base_squares.get(name, math.nan))
-    squares: dict[tuple[str, int], dict[str, float]] = {}
-    bases: dict[tuple[str, int], float] = {}
-    for place, square, base in zip(places, to_host(parts), base_squares, strict=True):
-        key = (place.stack, place.layer)
-        by_kind = squares.setdefault(key, {})
-        by_kind[place.kind] = by_kind.get(place.kind, 0.0) + square
-        bases[key] = bases.get(key, 0.0) + base
-    several = len({stack for stack, _ in squares}) > 1
-    return [
-        Layer(
-            stack=stack if several else "",
-            layer=index,
-            qkv=_root(kinds.get("qkv")),
-            o=_root(kinds.get("o")),
-            mlp=_root(kinds.get("mlp")),
-            other=_root(kinds.get("other")),
-            delta_norm=math.sqrt(sum(kinds.values())),
-            relative=_relative(sum(kinds.values()), bases[stack, index]),
+def read_modules(found: Sequence[Adapted], initial: LoraStart) -> list[ModuleReading]:
+    """Measure adapted modules against `initial`, in the given order."""
+    low = [each for each in found if isinstance(each, LowRank)]
+    by_name = dict(
+        zip([x.name for x in low], sizes([_moved(x, initial) for x in low]), strict=True)
+    )
+    rest = [each for each in found if not isinstance(each, LowRank)]
+    whole = to_host([each.square() for each in rest])
+    norms = dict(zip([each.name for each in rest], whole, strict=True))
+    readings = []
+    for each in found:
+        base, size = initial.base_squares.get(each.name), by_name.get(each.name)
+        reading = ModuleReading(
+            name=each.name,
+            place=each.place,
+            square=size.square if size else norms[each.name],
+            base_square=base,
         )
-        for (stack, index), kinds in sorted(squares.items())
-    ]
+        if size:
+            reading.spectral, reading.rank, reading.rank_of = size.spectral, size.rank, size.of
+        readings.append(reading)
+    return readings
 
 
-def unreadable(model: nn.Module) -> list[str]:
-    """Return the names of adapted modules whose update this reading leaves out."""
-    tuned = {
-        name
-        for name, module in model.named_modules()
-        if type(module).__module__.startswith("peft.tuners.")
-        and hasattr(module, "active_adapters")
-        and hasattr(module, "get_base_layer")
+def layers_of(readings: Iterable[ModuleReading]) -> list[Layer]:
+    """Sum up modules by layer and kind; ordered by stack and layer."""
+    by_layer: dict[tuple[str, int], list[ModuleReading]] = {}
+    for reading in readings:
+        by_layer.setdefault((reading.place.stack, reading.place.layer), []).append(reading)
+    several = len({stack for stack, _ in by_layer if stack}) > 1
+    every = [reading.impact for found in by_layer.values() for reading in found]
+    total = _sum(every)
+    layers = []
+    for (stack, index), found in sorted(by_layer.items()):
+        parts = {
+            kind: Part(norm=_norm(some), **_together(some, total))
+            for kind in KINDS
+            if (some := [reading for reading in found if reading.place.kind == kind])
+        }
+        layers.append(
+            Layer(
+                stack=stack if several else "",
+                layer=index,
+                **_norms(parts),
+                delta_norm=_norm(found),
+                parts=parts,
+                **_together(found, total),
+            )
+        )
+    return layers
+
+
+def _moved(each: LowRank, initial: LoraStart) -> Callable[[], Pair]:
+    """How to read the factors of a module's movement since the start."""
+    before = initial.factors.get(each.name)
+
+    def read() -> Pair:
+        now = each.factors()
+        if before is None or before[0].shape != now[0].shape:  # another adapter is active now
+            return now
+        return difference(now, (_beside(before[0], now[0]), _beside(before[1], now[1])))
+
+    return read
+
+
+def _beside(stored: Tensor, now: Tensor) -> Tensor:
+    return stored.to(now.device, torch.promote_types(stored.dtype, now.dtype))
+
+
+def _together(found: Sequence[ModuleReading], total_impact: float | None) -> dict[str, Any]:
+    """The fields of a `Reading` over some modules."""
+    base, impact = _sum(x.base_square for x in found), _sum(x.impact for x in found)
+    grad = _sum(x.grad_square for x in found)
+    ranked = [x for x in found if x.rank is not None]
+    return {
+        "relative": _ratio(sum(x.square for x in found), base),
+        "spectral": _largest([x.spectral for x in found if x.spectral is not None]),
+        "rank": _mean([x.rank for x in ranked]),
+        "rank_of": _mean([x.rank_of for x in ranked]),
+        "speed": _ratio(_sum(x.speed_square for x in found), base),
+        "impact": impact,
+        "impact_share": impact / total_impact if impact is not None and total_impact else None,
+        "grad": None if grad is None else math.sqrt(grad),
+        "state": max((x.state for x in found), key=WORST.__getitem__),
     }
-    return sorted(tuned - {name for name, *_ in _adapted(model)})
 
 
-def locate(name: str, stacks: set[str]) -> Place:
-    """Place a module by its dotted name; `stacks` holds the paths of the layer lists."""
-    parts = name.split(".")
-    for depth in range(1, len(parts)):
-        path = ".".join(parts[:depth])
-        if path in stacks and parts[depth].isdigit():
-            return Place(_plain(path), int(parts[depth]), kind_of(name))
-    return Place("", -1, kind_of(name))
+def _norms(parts: dict[str, Part]) -> dict[str, Any]:
+    return {kind: part.norm for kind, part in parts.items()}
 
 
-def kind_of(name: str) -> str:
-    """Name the kind of a module from its leaf and parents: qkv, o, mlp or other."""
-    parts = [part for part in name.split(".") if part not in WRAPPERS]
-    leaf, parents = parts[-1], ".".join(parts[:-1]).lower()
-    in_mlp = re.search(r"mlp|ffn|feed_forward|experts|densereludense", parents) is not None
-    if re.fullmatch(r"(q|k|v|qkv|kv)(_a|_b)?(_proj\w*)?|query_key_value|[Ww]qkv|c_attn", leaf):
-        return "qkv"
-    if re.fullmatch(r"in_proj_qkvz?|query|key|value|q_proj|q_lin|k_lin|v_lin", leaf):
-        return "mlp" if in_mlp else "qkv"
-    if in_mlp or re.fullmatch(
-        r"(gate|up|down|gate_up)_proj|fc[12]|c_fc|dense_\w+|w[123i]|wi_\d", leaf
-    ):
-        return "mlp"
-    attention = re.search(r"attn|attention", parents) is not None
-    if leaf in ("o_proj", "out_proj", "o") or (
-        attention and leaf in ("c_proj", "dense", "wo", "proj", "out_lin")
-    ):
-        return "o"
-    return "other"
+def _norm(found: Iterable[ModuleReading]) -> float:
+    return math.sqrt(sum(reading.square for reading in found))
 
 
-def _adapted(model: nn.Module) -> Iterator[tuple[str, Any, Tensor, Tensor]]:
-    """Yield (name, module, A, B) of every module with a plain pair of active LoRA factors."""
-    for name, module in model.named_modules():
-        if not hasattr(module, "lora_A") or not hasattr(module, "get_base_layer"):
-            continue
-        adapter = _adapter(module)
-        for a_name, b_name in (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B")):
-            a, b = _factor(module, a_name, adapter), _factor(module, b_name, adapter)
-            if a is None or b is None or a.dim() != 2 or b.dim() != 2:
-                continue
-            if b.shape[1] == a.shape[0] and not _rescaled(module, adapter):
-                yield name, module, a, b
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum, None where any part is unknown."""
+    known = list(values)
+    return None if not known or None in known else sum(x for x in known if x is not None)
 
 
-def _rescaled(module: Any, adapter: str) -> bool:
-    """True for variants whose update is more than scaling * B A (DoRA)."""
-    return adapter in (getattr(module, "lora_magnitude_vector", None) or {})
+def _mean(values: Sequence[float | None]) -> float | None:
+    total = _sum(values)
+    return None if total is None else total / len(values)
 
 
-def _adapter(module: Any) -> str:
-    active = module.active_adapters
-    return str(active[0]) if active else ""
+def _largest(values: Sequence[float]) -> float | None:
+    """The maximum; NaN where any is."""
+    return math.nan if any(map(math.isnan, values)) else max(values, default=None)
 
 
-def _factor(module: Any, name: str, adapter: str) -> Tensor | None:
-    holder = getattr(module, name, None)
-    if holder is None or adapter not in holder:
-        return None
-    part = holder[adapter]
-    weight = part if isinstance(part, Tensor) else getattr(part, "weight", None)
-    return weight if isinstance(weight, Tensor) else None
-
-
-def _stacks(model: nn.Module) -> set[str]:
-    """The outermost lists of layers by path: `nn.ModuleList`s of two or more, experts aside."""
-    found: set[str] = set()
-    for name, module in model.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
-        is_stack = isinstance(module, nn.ModuleList) and len(module) > 1
-        if is_stack and not inside and name.rsplit(".", 1)[-1] != "experts":
-            found.add(name)
-    return found
-
-
-def _plain(path: str) -> str:
-    return ".".join(part for part in path.split(".") if part not in WRAPPERS)
-
-
-@torch.no_grad()
-def _product_square(b: Tensor, a: Tensor) -> Tensor:
-    """||B A||_F^2 from two r x r Gram matrices in float64, as a 0-dimensional tensor; NaN stays."""
-    b, a = _wide(b), _wide(a)
-    return ((b.T @ b) * (a @ a.T)).sum().clamp_min(0.0)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """In float64, on the host where the device has none."""
-    tensor = tensor.detach()
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
-
-
-@torch.no_grad()
-def _square(weight: Tensor) -> float:
-    """||W||_F^2 in float64, some rows at a time."""
-    rows = weight.detach().flatten(1) if weight.dim() > 1 else weight.detach()[None]
-    parts = torch.split(rows, ROWS_AT_ONCE)
-    return math.fsum(_wide(part).square().sum().item() for part in parts)
-
-
-def _root(square: float | None) -> float | None:
-    return None if square is None else math.sqrt(square)
-
-
-def _relative(square: float, base_square: float) -> float | None:
-    return math.sqrt(square / base_square) if base_square > 0 else None
+def _ratio(square: float | None, base: float | None) -> float | None:
+    return math.sqrt(square / base) if square is not None and base else None

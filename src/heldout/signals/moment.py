@@ -6,13 +6,16 @@ Legend: B sequences, T positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from heldout.records import Metric, Record
+from heldout.errors import ConfigError
+from heldout.records import AnyRecord, Metric
 
 IGNORED = -100
 """The label of a position that is not trained on."""
@@ -22,6 +25,48 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalOptions:
+    """Options of the signals; `heldout settings` explains each under the same name (`signals.*`).
+
+    `window` is what the streaming CE reaches back over, in steps. Every step is recorded whatever
+    `every` is; above 1 the numbers of several steps stay on the device and come to the host together,
+    so that the steps between wait for nothing, and reach the journal that much later.
+    """
+
+    window: int = 300
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if not value >= 1:
+                raise ConfigError(f"signals.{field_.name} must be at least 1 step, found {value!r}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> SignalOptions:
+        """The options among settings by dotted name (`signals.window`)."""
+        return cls(**{field_.name: settings[f"signals.{field_.name}"] for field_ in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Training is about to start, at `step` (above 0 for a resumed run) of `total_steps`.
+
+    `folder` is the run's own, for what is too large for a checkpoint's state.
+    """
+
+    model: nn.Module
+    folder: Path
+    step: int = 0
+    total_steps: int = 0
+    warmup_steps: int = 0
+    ranks: int = 1
+    loss_scaled: bool = False
+    """Whether gradients carry a loss scale until they are clipped (float16)."""
+    options: SignalOptions = field(default_factory=SignalOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """One training micro-batch's forward pass: what went in and what came out.
 
@@ -35,19 +80,26 @@ class Batch:
     outputs: Any
     items: Tensor | int | None
 
-    def label_tokens(self) -> Tensor | None:
-        """The number of positions trained on, as a 0-dimensional tensor; None without such labels."""
+    @cached_property
+    def is_label_BT(self) -> Tensor | None:
+        """Which positions predict a label, [B, T-1]; None without such labels."""
         if self.labels_BT is None or self.labels_BT.dim() != 2:
             return None
-        return (self.labels_BT[:, 1:] != IGNORED).sum()
+        return self.labels_BT[:, 1:] != IGNORED
+
+    @cached_property
+    def label_tokens(self) -> Tensor | None:
+        """The number of positions trained on, as a 0-dimensional tensor; None without such labels."""
+        return None if self.is_label_BT is None else self.is_label_BT.sum()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """The end of one optimizer step.
 
-    `seconds` is the time since the last step ended, without evaluation and saving. `learning_rate`
-    is the one this step was made with, of the first parameter group; None where it is not known.
+    `seconds` is what the step took, without evaluation and saving; `laps` says where all the time
+    since the last step's end went, by phase (see `heldout.signals.laps`). `learning_rate` is the
+    one this step was made with, of the first parameter group; None where it is not known.
     """
 
     step: int
@@ -56,6 +108,7 @@ class Moment:
     learning_rate: float | None = None
     last: bool = False
     """Whether training ends with this step."""
+    laps: Mapping[str, float] = field(default_factory=dict)
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[float]:
@@ -63,15 +116,45 @@ def to_host(tensors: Sequence[Tensor]) -> list[float]:
 
     Integers up to 2^24 and float32 survive exactly; float64 does only where the device has it.
     """
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return [float(tensor.item()) for tensor in tensors]
     numbers: dict[int, float] = {}
     by_device: dict[torch.device, list[int]] = {}
     for i, tensor in enumerate(tensors):
         by_device.setdefault(tensor.device, []).append(i)
     for device, places in by_device.items():
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        stacked = torch.stack([tensors[i].detach().to(wide) for i in places])
+        stacked = stacked_on(device, [tensors[i] for i in places])
         numbers.update(zip(places, stacked.tolist(), strict=True))
     return [numbers[i] for i in range(len(tensors))]
+
+
+def stacked_on(device: torch.device, tensors: Sequence[Tensor]) -> Tensor:
+    """0-dimensional tensors as one vector on `device`, in the widest float it has."""
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    if not tensors:
+        return torch.zeros(0, dtype=wide, device=device)
+    return torch.stack([t.detach().to(device, wide, non_blocking=True) for t in tensors])
+
+
+class Sums:
+    """Adds up `width` numbers a micro-batch on the device, without waiting for it."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._sums: tuple[Tensor, ...] = ()
+
+    def add(self, *numbers: Tensor) -> None:
+        """Add one micro-batch's numbers, as 0-dimensional tensors."""
+        assert len(numbers) == self._width
+        before = self._sums
+        self._sums = (
+            tuple(a + b for a, b in zip(before, numbers, strict=True)) if before else numbers
+        )
+
+    def take(self) -> tuple[Tensor, ...]:
+        """Hand over the sums and start anew; () when nothing was added."""
+        taken, self._sums = self._sums, ()
+        return taken
 
 
 class Signal:
@@ -82,31 +165,44 @@ class Signal:
     """
 
     metrics: Sequence[Metric] = ()
+    width: ClassVar[int] = 0
+    """How many tensors `collect` hands over. Where it is above 0 each process of a distributed run
+    has the signal, and only the main one calls `step`, with the sums over all of them."""
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, start: Start) -> None:
         """Training starts; look at the model."""
 
     def forward(self, batch: Batch) -> None:
         """A micro-batch went through; keep what is needed on the device, and do not wait for it."""
 
+    def before_update(self, step: int, model: nn.Module) -> None:
+        """The gradients of the coming `step` are complete, and already clipped."""
+
     def collect(self) -> Sequence[Tensor]:
-        """The optimizer step ended: hand over what was kept, as 0-dimensional tensors.
+        """The optimizer step ended: hand over sums as `width` 0-dimensional tensors, or nothing.
 
         The watch brings the tensors of all signals to the host in one transfer.
         """
         return ()
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
-        """What to record at this step; `numbers` are the collected tensors' values."""
+        """What to record at this step; `numbers` are the collected sums, () where there were none."""
         return {}
 
-    def records(self, moment: Moment) -> Sequence[Record]:
-        """Facts that are no scalars."""
+    def records(self, moment: Moment, values: Values) -> Sequence[AnyRecord]:
+        """Facts that are no scalars; `values` are all signals' numbers at this step."""
         return ()
 
     def log(self, logs: Mapping[str, float]) -> Values:
         """The Trainer logged: what to record of it."""
         return {}
+
+    def missing(self) -> str:
+        """After the first step: why this signal has nothing to show; "" where it has."""
+        return ""
+
+    def end(self) -> None:
+        """Watching is over: take every hook off the model."""
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs to continue the same curve."""

@@ -18,6 +18,7 @@ from heldout.derive.patterns import get_default_patterns
 from heldout.errors import ConfigError
 from heldout.evals.options import EvalOptions
 from heldout.evals.rows import Keys
+from heldout.signals.moment import SignalOptions
 from heldout.store.runs import new_run
 from heldout.train.checkpoints import CHECKPOINTS
 from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
@@ -65,6 +66,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         margin=settings["eval.margin"],
         reference=settings["eval.reference"],
         options=options,
+        signals=SignalOptions.of(settings),
         patterns=patterns,
         runs=settings["output.runs"],
         run=name,

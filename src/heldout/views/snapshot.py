@@ -6,15 +6,25 @@ from typing import Any
 
 import msgspec
 
-from heldout.derive.depth import depth_sentence, top_layers
+from heldout.derive.depth import (
+    depth_sentence,
+    is_relative,
+    stack_names,
+    top_impact,
+    top_layers,
+    top_moved,
+)
 from heldout.derive.flips import latest_flips
 from heldout.derive.history import History
+from heldout.derive.layers import kinds, over_time, parts, states, troubles
 from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
-from heldout.records import SCHEMA, Verdict
+from heldout.derive.speed import throughput
+from heldout.records import SCHEMA, Layer, Layers, Verdict
 
 SILENT = ("no-data", "error")
 SHOWN_FIRST = ("escalated", "open", "pending")
+_FLAT = [field for field in Layer.__struct_fields__ if field != "parts"]
 
 
 def snapshot(history: History) -> dict[str, Any]:
@@ -44,25 +54,13 @@ def snapshot(history: History) -> dict[str, Any]:
 
 def contract(history: History) -> dict[str, Any]:
     """The fields that `status.json` promises, by their promised names."""
-    columns = history.columns
-    layers = history.layers[-1].layers if history.layers else []
     return {
         "fixed_eval": fixed_eval(history),
         "bucket_matrix": bucket_matrix(history),
-        "lora_layer_deltas": [msgspec.to_builtins(layer) for layer in layers],
+        "lora_layer_deltas": lora_layer_deltas(history),
         "streaming_ce": _last(history, "loss/streaming"),
         "current_entropy": _last(history, "entropy/train"),
-        "throughput": {
-            key: columns.get(name).last
-            for key, name in (
-                ("tokens_per_sec", "throughput/tokens_per_second"),
-                ("tokens_per_step", "throughput/tokens_per_step"),
-                ("total_tokens", "throughput/total_tokens"),
-                ("label_tokens", "throughput/label_tokens"),
-                ("step_seconds", "time/step"),
-            )
-            if len(columns.get(name))
-        },
+        "throughput": throughput(history),
         "smart_alerts": [alert for alert in alerts(history) if alert["state"] in SHOWN_FIRST],
     }
 
@@ -75,17 +73,38 @@ def bucket_matrix(history: History) -> dict[str, Any]:
     return {**cells, "step": history.evals[-1].step}
 
 
+def lora_layer_deltas(history: History) -> list[dict[str, Any]]:
+    """The latest reading, an entry a layer; without `parts`, as it is written every second."""
+    layers = history.layers[-1].layers if history.layers else []
+    return [{field: getattr(layer, field) for field in _FLAT} for layer in layers]
+
+
 def lora(history: History) -> dict[str, Any]:
-    """The latest reading of the layers, the five that moved most, and what it says in words."""
-    if not history.layers:
-        return {"step": 0, "note": "not read yet", "layers": [], "top": [], "sentence": ""}
-    reading = history.layers[-1]
+    """The latest reading of the layers, what stands out in it, and what it says in words.
+
+    `stacks` names each stack shortly. `movement` says which number of a layer compares with the
+    others': "relative" or "norm". `top_moved` are the five that moved most by it, `top` by ||dW||;
+    `top_impact` are the five the training loss depends on most, and `over_time` holds the curves of
+    those. `troubles` are the worst 20 of the `num_troubles` modules that are not ok.
+    """
+    readings = history.layers
+    reading = readings[-1] if readings else Layers(step=0, time=0.0, layers=[], note="not read yet")
+    moved, depended_on = top_moved(reading), top_impact(reading)
     return {
         "step": reading.step,
         "note": reading.note,
-        "layers": [msgspec.to_builtins(layer) for layer in reading.layers],
-        "top": [msgspec.to_builtins(layer) for layer in top_layers(reading)],
-        "sentence": depth_sentence(history.layers),
+        "layers": [_layer(layer) for layer in reading.layers],
+        "stacks": stack_names(reading.layers),
+        "movement": "relative" if is_relative(reading.layers) else "norm",
+        "top": [_layer(layer) for layer in top_layers(reading)],
+        "top_moved": [_layer(layer) for layer in moved],
+        "top_impact": [_layer(layer) for layer in depended_on],
+        "sentence": depth_sentence(readings),
+        "kinds": kinds(reading),
+        "troubles": troubles(reading),
+        "num_troubles": len(reading.troubles),
+        "states": states(reading),
+        "over_time": over_time(readings, [*moved, *depended_on]),
     }
 
 
@@ -100,6 +119,11 @@ def not_checked(history: History) -> list[dict[str, str]]:
     """The rules that could not run, with the reason."""
     silent = [v for v in history.alerts.values() if v.state in SILENT]
     return [{"rule": verdict.rule, "reason": verdict.message} for verdict in silent]
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(layer)
+    return {**fields, "parts": msgspec.to_builtins(parts(layer))}
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:

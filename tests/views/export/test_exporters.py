@@ -10,6 +10,7 @@ import pytest
 from facts import checkpoint, evaluation, history, layers, run, sample, score, strict_json
 
 from heldout.derive.history import History
+from heldout.records import Layer, Layers, Part, Reading
 from heldout.views.export import EXPORTERS
 from heldout.views.exporter import Exporter
 
@@ -28,8 +29,8 @@ def whole() -> History:
     )
 
 
-def rows(folded: History) -> list[dict[str, str]]:
-    text = EXPORTERS["csv"].write(folded).decode()
+def rows(folded: History, kind: str = "csv") -> list[dict[str, str]]:
+    text = EXPORTERS[kind].write(folded).decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -63,6 +64,29 @@ def test_csv_numbers_come_back_to_the_last_bit() -> None:
 def test_csv_of_a_run_without_evaluations_has_no_empty_columns() -> None:
     (row,) = rows(history(sample(1)))
     assert row.keys() == {"step", "loss/step"}
+
+
+def test_the_layers_have_a_row_a_step_a_layer_and_a_kind() -> None:
+    mlp = Part(norm=0.5, relative=0.1, rank=3.0, state="stalled")
+    layer = Layer(stack="text", layer=4, delta_norm=0.5, impact_share=math.nan, parts={"mlp": mlp})
+    first, second = rows(history(Layers(step=7, time=0.0, layers=[layer])), "layers")
+    place = ("7", "text", "4")
+    assert (first["step"], first["stack"], first["layer"]) == place
+    assert (second["step"], second["stack"], second["layer"]) == place
+    assert (first["kind"], first["norm"], first["impact_share"]) == ("all", "0.5", "NaN")
+    assert (first["relative"], first["impact"], first["state"]) == ("", "", "ok")
+    assert (second["kind"], second["norm"], second["relative"]) == ("mlp", "0.5", "0.1")
+    assert (second["rank"], second["speed"], second["state"]) == ("3.0", "", "stalled")
+
+
+def test_the_layers_of_a_journal_without_parts_have_their_norms() -> None:
+    table = rows(history(layers(2, [0.5], qkv=0.25)), "layers")
+    assert [(row["kind"], row["norm"]) for row in table] == [("all", "0.5"), ("qkv", "0.25")]
+
+
+def test_every_field_of_a_reading_is_a_column_of_the_layers() -> None:
+    header = EXPORTERS["layers"].write(history()).decode().strip().split(",")
+    assert header == ["step", "stack", "layer", "kind", "norm", *Reading.__struct_fields__]
 
 
 def test_json_holds_the_whole_run_and_is_strict() -> None:

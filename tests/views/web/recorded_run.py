@@ -18,7 +18,9 @@ from heldout.records import (
     Item,
     Layer,
     Layers,
+    LayerState,
     Metric,
+    Part,
     Run,
     Sample,
     Verdict,
@@ -36,10 +38,25 @@ METRICS = {
     "throughput/tokens_per_second": ("Tokens per second", "tokens/s"),
     "throughput/tokens_per_step": ("Tokens per step", "tokens"),
     "throughput/total_tokens": ("Total tokens", "tokens"),
+    "throughput/padding": ("Padding", ""),
     "time/step": ("Time per step", "s"),
+    "time/data": ("Waiting for data", "s"),
+    "time/forward_backward": ("Forward and backward", "s"),
+    "time/evaluation": ("Evaluation", "s"),
+    "time/remaining": ("Time remaining", "s"),
+    "memory/host": ("Host memory", "bytes"),
     "grad/norm": ("Gradient norm", ""),
     "mine/new": ("A metric of tomorrow", "apples"),
 }
+DRAWN = (
+    "loss/step",
+    "loss/streaming",
+    "entropy/train",
+    "throughput/tokens_per_second",
+    "time/step",
+)
+"""The metrics whose curves a panel of its own draws."""
+STALLED = "base_model.model.model.layers.2.mlp.down_proj"
 PATTERNS = ("coding", "factual", "reasoning")
 
 
@@ -73,10 +90,17 @@ def sample(step: int, **override: float) -> Sample:
         "throughput/tokens_per_second": 900.0 + step % 7,
         "throughput/tokens_per_step": 512.0,
         "throughput/total_tokens": 512.0 * step,
+        "throughput/padding": 0.25,
         "time/step": 0.57,
+        "time/data": 0.057,
+        "time/forward_backward": 0.456,
+        "time/remaining": 0.57 * (80 - step),
+        "memory/host": 3.5 * 2**30,
         "grad/norm": 1.0,
         "mine/new": float(step),
     }
+    if step % 20 == 1 and step > 1:
+        values["time/evaluation"] = 0.57
     return Sample(step=step, time=STARTED + step, values=values | override)
 
 
@@ -133,18 +157,51 @@ def eval_records(step: int, right: int) -> list[AnyRecord]:
 
 
 def layer_record(step: int) -> Layers:
-    layers = [
-        Layer(
-            stack="",
-            layer=i,
-            qkv=0.1 * (i + 1),
-            mlp=0.2 * (i + 1),
-            delta_norm=0.25 * (i + 1),
+    """Eight layers: the last moved most, the loss depends most on the first, layer 2 has stalled."""
+    layers = [_layer(i, impact=0.036 * (8 - i), stalled=i == 2) for i in range(8)]
+    troubles: dict[str, LayerState] = {STALLED: "stalled"}
+    return Layers(step=step, time=STARTED + step, layers=layers, troubles=troubles)
+
+
+def _layer(i: int, impact: float, stalled: bool) -> Layer:
+    """Four fifths of its movement and three quarters of its impact are in the MLP."""
+    state: LayerState = "stalled" if stalled else "ok"
+    share = impact / 1.296
+
+    def part(norm: float, of_impact: float, state: LayerState = "ok") -> Part:
+        return Part(
+            norm=norm,
             relative=0.001 * (i + 1),
+            spectral=norm / 2,
+            rank=3.2,
+            rank_of=16.0,
+            speed=2e-6,
+            impact=of_impact * impact,
+            impact_share=of_impact * share,
+            grad=0.5,
+            state=state,
         )
-        for i in range(8)
-    ]
-    return Layers(step=step, time=STARTED + step, layers=layers)
+
+    return Layer(
+        stack="",
+        layer=i,
+        qkv=0.15 * (i + 1),
+        mlp=0.2 * (i + 1),
+        delta_norm=0.25 * (i + 1),
+        relative=0.001 * (i + 1),
+        spectral=0.1 * (i + 1),
+        rank=3.2,
+        rank_of=16.0,
+        speed=2e-6,
+        impact=impact,
+        impact_share=share,
+        grad=0.7,
+        state=state,
+        parts={
+            "qkv": part(0.15 * (i + 1), 0.25),
+            "mlp": part(0.2 * (i + 1), 0.75, state),
+        },
+    )
 
 
 def recorded(run_id: str = "first") -> list[AnyRecord]:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Download, Locator, Page, expect
 from recorded_run import (
+    DRAWN,
     HOSTILE,
     METRICS,
     NAN_STEP,
+    STALLED,
     STARTED,
     eval_records,
     recorded,
@@ -25,7 +27,7 @@ from recorded_run import (
 )
 from serving import serving
 
-from heldout.records import Layers, Note
+from heldout.records import Layer, Layers, Note
 from heldout.views.web.app import STATIC
 
 pytestmark = pytest.mark.browser
@@ -113,23 +115,99 @@ def test_every_panel_fills_from_the_journal(page: Page, server: str) -> None:
     expect(alerts.locator(".evidence")).to_contain_text("NaN")
     expect(alerts).to_contain_text("Not checked (1)")
 
-    expect(panel(page, "speed")).to_contain_text("30,720")  # 60 steps of 512 tokens
-
-    lora = panel(page, "lora")
-    expect(lora.locator(".bars li")).to_have_count(5)
-    expect(lora.locator(".bars li").first).to_contain_text("layer 7")
-    lora.get_by_text("All 8 layers by kind").click()
-    expect(lora.locator("tbody tr")).to_have_count(8)
-
     signals = panel(page, "signals")
-    for title, _ in METRICS.values():
-        expect(signals).to_contain_text(title)
+    names = signals.locator(".signal-name")
+    expect(names).to_have_count(len(METRICS) - len(DRAWN))
+    for name, (title, _) in METRICS.items():
+        expect(names.filter(has_text=title)).to_have_count(0 if name in DRAWN else 1)
 
     head(page, "details").click()
     details = panel(page, "details")
     expect(details).to_contain_text("fixed_eval.jsonl")
     details.get_by_text("Lines of the held-out set not used (1)").click()
     expect(details).to_contain_text("line 7: empty")
+
+
+def test_speed_says_where_the_time_goes_and_how_much_is_left(page: Page, server: str) -> None:
+    page.goto(server)
+    speed = panel(page, "speed")
+    expect(speed).to_contain_text("30,720")  # 60 steps of 512 tokens
+    expect(speed).to_contain_text("Time left")
+    expect(speed).to_contain_text("about 10\u202fs")  # 20 steps of 0.57 s
+    expect(speed).to_contain_text(re.compile("Padding25\u202f%"))
+    expect(speed).to_contain_text(re.compile("Host memory3.5\u202fGiB"))
+    expect(speed).not_to_contain_text("utilisation")
+    expect(speed).not_to_contain_text("Device memory")
+    expect(speed.get_by_role("img", name="Where the time goes")).to_be_visible()
+    key = speed.locator(".split-key li")
+    expect(key).to_have_count(3)
+    expect(key.first).to_have_text("waiting for data11\u202f%")
+    expect(speed.locator("canvas")).to_have_count(2)
+    expect(page.get_by_role("region", name="Summary")).to_contain_text("about 10\u202fs left")
+
+
+def test_the_layers_are_shown_by_movement_and_by_impact(page: Page, server: str) -> None:
+    page.goto(server)
+    lora = panel(page, "lora")
+    expect(lora.locator(".sentence")).to_have_text(
+        "layers 6-7 moved most (1.7x the median layer) but carry only 8 % of the impact"
+    )
+    moved, impact = lora.locator(".leaders").all()
+    expect(moved.locator("li")).to_have_count(5)
+    expect(moved.locator("li").first).to_contain_text("layer 7")
+    expect(impact.locator("li").first).to_contain_text("layer 0")
+    expect(lora.get_by_role("img", name="Movement of 8 layers by depth")).to_be_visible()
+    expect(lora).to_contain_text("dependence of the training loss")
+    expect(lora).to_contain_text(re.compile("stalled 1 module: moved less than 1 % of its peers"))
+    expect(lora).to_contain_text(STALLED)
+
+
+def test_the_table_of_layers_changes_by_keyboard(page: Page, server: str) -> None:
+    page.goto(server)
+    lora = panel(page, "lora")
+    lora.get_by_text("All 8 layers by kind").click()
+    rows = lora.locator("tbody tr")
+    expect(rows).to_have_count(8)
+    expect(rows.last).to_contain_text("0.80\u202f%")
+    expect(rows.nth(2)).to_contain_text("stalled")
+    expect(lora.get_by_role("columnheader", name="o", exact=True)).to_have_count(0)
+    lora.get_by_role("radio", name="moved").focus()
+    page.keyboard.press("ArrowRight")
+    expect(lora.get_by_role("radio", name="impact")).to_be_checked()
+    expect(rows.first).to_contain_text("22\u202f%")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(lora.get_by_role("radio", name="gradient")).to_be_checked()
+    lora.get_by_text("rank in use").click()
+    expect(rows.first).to_contain_text("3.2 of 16")
+    page.reload()
+    expect(lora.get_by_role("radio", name="rank in use")).to_be_checked()
+
+
+def test_a_kind_that_is_not_adapted_is_never_a_zero(page: Page, tmp_path: Path) -> None:
+    rows = [
+        Layer(stack="", layer=-1, other=0.5, delta_norm=0.5, relative=None),
+        Layer(stack="", layer=0, mlp=0.5, delta_norm=0.5, relative=0.1),
+        Layer(stack="", layer=2, qkv=0.5, delta_norm=0.5, relative=0.1),
+    ]
+    note = "no LoRA adapters: the trained weights themselves"
+    write(
+        tmp_path / "part",
+        [run_record("part"), sample(1), Layers(step=1, time=STARTED, layers=rows, note=note)],
+    )
+    with serving(tmp_path) as address:
+        page.goto(address)
+        lora = panel(page, "lora")
+        expect(lora).to_contain_text(note)
+        expect(lora).not_to_contain_text("impact")
+        lora.get_by_text("All 3 layers by kind").click()
+        first = lora.locator("tbody tr").first
+        expect(first).to_contain_text("outside the layers")
+        expect(first.locator("td.unknown")).to_have_count(2)
+        expect(first.locator("td.unknown").first).to_have_text("not adapted")
+        expect(lora.get_by_role("radio")).to_have_count(1)
+        expect(lora.locator(".profile-bar.absent")).to_have_count(1)
+        page.goto("about:blank")
 
 
 def test_a_nan_is_marked_on_the_curve_and_told_in_words(page: Page, server: str) -> None:

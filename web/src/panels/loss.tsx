@@ -81,6 +81,7 @@ export const panel: Panel = {
   title: "Loss",
   order: 1,
   component: Loss,
+  curves: DRAWN.map(({ name }) => name),
   gist: ({ snapshot }) => snapshot.streaming_ce === null ? ""
     : `streaming ${formatValue(snapshot.streaming_ce, metric(snapshot, "loss/streaming").unit)}`,
 };

@@ -1,39 +1,134 @@
 import { LineChartView, type Line } from "../chart";
-import { formatNumber, formatValue } from "../format";
-import { Empty, Fact, type Panel, type PanelProps } from "../panel";
-import { metric, series } from "../read";
+import { toNumber } from "../fold";
+import { formatLeft, formatNumber, formatShare, formatValue } from "../format";
+import { Empty, Fact, type FactProps, type Panel, type PanelProps } from "../panel";
+import { isLeft, metric, series } from "../read";
+import type { Phase, Snapshot, Throughput } from "../snapshot";
+
+const CURVES = [
+  { name: "throughput/tokens_per_second", colour: "--series-1" },
+  { name: "time/step", colour: "--series-2" },
+] as const;
+
+const PHASES: readonly { phase: Phase; title: string; paint: string }[] = [
+  { phase: "data", title: "waiting for data", paint: "--series-2" },
+  { phase: "forward_backward", title: "forward and backward", paint: "--series-1" },
+  { phase: "optimizer", title: "optimizer", paint: "--series-3" },
+  { phase: "other", title: "rest of the step", paint: "--raw" },
+  { phase: "evaluation", title: "evaluation", paint: "--series-4" },
+  { phase: "saving", title: "saving", paint: "--series-5" },
+  { phase: "monitor", title: "heldout itself", paint: "--ink" },
+];
 
 function Speed({ view }: PanelProps) {
   const { snapshot } = view;
-  const { throughput, latest } = snapshot;
-  const speed = series(view, "throughput/tokens_per_second");
-  if (speed.steps.length === 0) {
+  const drawn = CURVES.filter(({ name }) => series(view, name).steps.length > 0);
+  if (drawn.length === 0) {
     return <Empty>No speed, because no training step has been timed yet.</Empty>;
   }
-  const { title, unit } = metric(snapshot, "throughput/tokens_per_second");
-  const line: Line = {
-    name: title, series: speed, colour: "--series-1", width: 1.5,
-    format: (value) => formatValue(value, unit),
-  };
   return (
     <>
-      <dl class="facts">
-        <Fact label="Tokens per second" value={formatNumber(throughput["tokens_per_sec"])} />
-        <Fact label="Tokens per step" value={formatNumber(throughput["tokens_per_step"])} />
-        <Fact label="Tokens in total" value={formatNumber(throughput["total_tokens"])} note="counted" />
-        <Fact
-          label="Time per step"
-          value={formatValue(latest["time/step"], metric(snapshot, "time/step").unit || "s")}
-          note="latest"
-        />
-      </dl>
-      <p class="axis-title">{title}, by step</p>
-      <LineChartView
-        lines={[line]} height={150} min={0}
-        summary={`${title} by step; latest ${formatValue(speed.values.at(-1), unit)}.`}
-      />
+      <dl class="facts">{facts(snapshot).map((fact) => <Fact key={fact.label} {...fact} />)}</dl>
+      <TimeSplit throughput={snapshot.throughput} />
+      <div class="pair">
+        {drawn.map(({ name, colour }) => {
+          const { title, unit } = metric(snapshot, name);
+          const format = (value: number) => formatValue(value, unit);
+          const line: Line = { name: title, series: series(view, name), colour, width: 1.5, format };
+          const last = line.series.values.at(-1);
+          return (
+            <div key={name}>
+              <p class="axis-title">{title}, by step</p>
+              <LineChartView
+                lines={[line]} height={130} min={0}
+                {...(unit === "s" ? { axisFormat: (value: number) => value === 0 ? "0" : format(value) } : {})}
+                summary={`${title} by step; latest ${formatValue(last, unit)}.`}
+              />
+            </div>
+          );
+        })}
+      </div>
     </>
   );
+}
+
+/** Where the time goes: one bar of all of it, and every part of it in words. */
+function TimeSplit({ throughput: { time, time_steps: steps } }: { throughput: Throughput }) {
+  const parts = PHASES.flatMap(({ phase, ...look }) => {
+    const share = time?.[phase];
+    return share === undefined ? [] : [{ ...look, share: toNumber(share) }];
+  });
+  if (parts.length === 0) return null;
+  const told = parts.map(({ title, share }) => `${title} ${formatShare(share)}`).join(", ");
+  return (
+    <figure class="split">
+      <figcaption class="axis-title">
+        where the time goes, over the last {formatNumber(steps)} steps
+      </figcaption>
+      <div class="split-bar" role="img" aria-label={`Where the time goes: ${told}.`}>
+        {parts.filter(({ share }) => share > 0).map(({ title, share, paint }) => (
+          <span
+            key={title} title={`${title}: ${formatShare(share)}`}
+            style={{ flexGrow: String(share), background: `var(${paint})` }}
+          >
+            {share >= 0.12 && formatShare(share)}
+          </span>
+        ))}
+      </div>
+      <ul class="key split-key">
+        {parts.map(({ title, share, paint }) => (
+          <li key={title}>
+            <span class="swatch" aria-hidden="true" style={{ background: `var(${paint})` }} />
+            {title}<b>{formatShare(share)}</b>
+          </li>
+        ))}
+      </ul>
+    </figure>
+  );
+}
+
+/** What is known in numbers; what is not is left out. */
+function facts(snapshot: Snapshot): FactProps[] {
+  const { throughput: speed, latest } = snapshot;
+  const found: FactProps[] = [];
+  const add = (label: string, known: unknown, value: string, note?: string) => {
+    if (known !== undefined) found.push(note ? { label, value, note } : { label, value });
+  };
+  const of = (name: string) => formatValue(latest[name], metric(snapshot, name).unit);
+  const bytes = (name: string) => formatValue(latest[name], "bytes");
+  const when = (name: string, text: string) => latest[name] === undefined ? [] : [text];
+
+  add("Tokens per second", speed.tokens_per_sec, formatNumber(speed.tokens_per_sec),
+    speed.mean_tokens_per_sec === undefined ? ""
+      : `${formatNumber(toWhole(speed.mean_tokens_per_sec))} since the start`);
+  add("Label tokens per second", speed.label_tokens_per_sec,
+    formatNumber(speed.label_tokens_per_sec), "the loss is computed on these");
+  add("Time per step", speed.step_seconds, formatValue(speed.step_seconds, "s"), "latest");
+  if (isLeft(snapshot)) add("Time left", true, formatLeft(speed.eta_seconds).replace(/ left$/, ""));
+  add("Tokens in total", speed.total_tokens, formatNumber(speed.total_tokens),
+    speed.tokens_per_step === undefined ? "counted"
+      : `counted; ${formatNumber(speed.tokens_per_step)} in the latest step`);
+  add("Padding", speed.padding, formatShare(speed.padding), "of all positions");
+  add("Model FLOPs utilisation", speed.mfu, formatShare(speed.mfu),
+    ["of the bfloat16 peak", ...when("utilisation/model_flops", of("utilisation/model_flops"))]
+      .join("; "));
+  if (speed.mfu === undefined) {
+    add("Model FLOP/s", latest["utilisation/model_flops"], of("utilisation/model_flops"));
+  }
+  add("GPU at work", latest["gpu/utilisation"], formatShare(latest["gpu/utilisation"]),
+    [...when("gpu/power", of("gpu/power")), ...when("gpu/temperature", of("gpu/temperature"))]
+      .join(", "));
+  add("Device memory", latest["memory/device"] ?? latest["memory/device_peak"],
+    bytes(latest["memory/device"] === undefined ? "memory/device_peak" : "memory/device"),
+    [...when("memory/device_peak", `peak ${bytes("memory/device_peak")}`),
+      ...when("memory/device_reserved", `reserved ${bytes("memory/device_reserved")}`)].join(", "));
+  add("Host memory", latest["memory/host"], bytes("memory/host"), "of the training process");
+  return found;
+}
+
+function toWhole(value: Parameters<typeof toNumber>[0]): number {
+  const x = toNumber(value);
+  return x >= 100 ? Math.round(x) : x;
 }
 
 export const panel: Panel = {
@@ -41,6 +136,7 @@ export const panel: Panel = {
   title: "Speed",
   order: 5,
   component: Speed,
-  gist: ({ snapshot: { throughput } }) => throughput["tokens_per_sec"] === undefined ? ""
-    : `${formatNumber(throughput["tokens_per_sec"])} tokens/s`,
+  curves: CURVES.map(({ name }) => name),
+  gist: ({ snapshot: { throughput: { tokens_per_sec: speed } } }) => speed === undefined ? ""
+    : `${formatNumber(speed)} tokens/s`,
 };

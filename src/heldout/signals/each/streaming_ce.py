@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from heldout.records import Metric
-from heldout.signals.moment import Batch, Moment, Signal, Values
+from heldout.signals.moment import Batch, Moment, Signal, Start, Sums, Values
 
-WINDOW = 300
-ALPHA = 2 / (WINDOW + 1)
+NO_LOSS = (
+    "no streaming CE: the model returns no loss, since the Trainer computes it outside (label "
+    "smoothing, a loss function of its own)"
+)
 
 
 class StreamingCE(Signal):
@@ -41,9 +42,9 @@ class StreamingCE(Signal):
             title="Streaming CE",
             unit="nats",
             direction="lower",
-            help=f"Exponential mean of the training loss over about {WINDOW} steps, "
-            "weighted by label tokens and corrected for its start.",
-            source=f"EMA with alpha = 2 / ({WINDOW} + 1)",
+            help="Exponential mean of the training loss over about `signals.window` steps, weighted "
+            "by label tokens and corrected for its start.",
+            source="EMA with alpha = 2 / (window + 1)",
         ),
         Metric(
             name="loss/non_finite",
@@ -55,45 +56,53 @@ class StreamingCE(Signal):
         ),
     )
 
+    width = 2
+
     def __init__(self) -> None:
-        self._sums: list[Tensor] = []
-        self._counts: list[Tensor] = []
+        self._sums = Sums(self.width)
+        self._alpha = 1.0
         self._loss_mass = 0.0
         self._token_mass = 0.0
         self._non_finite = 0
+        self._seen = False
+
+    def begin(self, start: Start) -> None:
+        """Take the window from the options."""
+        self._alpha = 2 / (start.options.window + 1)
 
     def forward(self, batch: Batch) -> None:
         """Keep the micro-batch's summed loss and label count on the device."""
-        loss, count = getattr(batch.outputs, "loss", None), batch.label_tokens()
+        loss, count = getattr(batch.outputs, "loss", None), batch.label_tokens
         if loss is None or count is None:
             return
         divided_by = count if batch.items is None else batch.items
-        self._sums.append(loss.detach().float() * divided_by)
-        self._counts.append(count)
+        loss = loss.detach()
+        self._sums.add(loss.float() * divided_by, count)
 
     def collect(self) -> Sequence[Tensor]:
         """The step's summed loss and its number of label tokens."""
-        if not self._sums:
-            return ()
-        both = torch.stack(self._sums).sum(), torch.stack(self._counts).sum()
-        self._sums, self._counts = [], []
-        return both
+        return self._sums.take()
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
         """Record this step's loss and the mean including it."""
         if not numbers:
             return {}
+        self._seen = True
         loss_sum, tokens = numbers
         loss = loss_sum / tokens if tokens else 0.0
         if math.isfinite(loss):
-            self._loss_mass = (1 - ALPHA) * self._loss_mass + ALPHA * loss_sum
-            self._token_mass = (1 - ALPHA) * self._token_mass + ALPHA * tokens
+            self._loss_mass += self._alpha * (loss_sum - self._loss_mass)
+            self._token_mass += self._alpha * (tokens - self._token_mass)
         else:
             self._non_finite += 1
         values = {"loss/step": loss, "loss/non_finite": float(self._non_finite)}
         if self._token_mass:
             values["loss/streaming"] = self._loss_mass / self._token_mass
         return values
+
+    def missing(self) -> str:
+        """The Trainer pops the labels where it computes the loss itself."""
+        return "" if self._seen else NO_LOSS
 
     def state(self) -> dict[str, float]:
         """The two decayed sums and the count of bad steps."""

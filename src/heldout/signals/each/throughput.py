@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from heldout.records import Direction, Metric
-from heldout.signals.moment import Batch, Moment, Signal, Values
+from heldout.signals.moment import Batch, Moment, Signal, Sums, Values
 
 WINDOW = 20
+NO_TOKENS = "no tokens counted: the model got neither ids nor a two-dimensional mask"
 
 
 def _metric(name: str, title: str, unit: str, text: str) -> Metric:
@@ -22,15 +25,17 @@ def _metric(name: str, title: str, unit: str, text: str) -> Metric:
         unit=unit,
         direction=direction,
         help=text,
-        source="attention mask and labels of each micro-batch",
+        source="attention mask and labels of each micro-batch, summed over all processes",
     )
 
 
 class Throughput(Signal):
     """Tokens that are no padding, and the time of the steps that processed them.
 
-    Time runs from the end of one step to the end of the next, data loading included, evaluation
-    and saving left out. Counts are this process's own, also where there are several.
+    Time runs from the end of one step to the end of the next, data loading included; evaluation,
+    saving and the monitor's own work are left out. Without a mask every token is real, as in
+    padding-free batches; a mask of more than two dimensions does not say which ones are padding, so
+    all count and there is no share of padding. Without labels there are no label numbers.
     """
 
     metrics = (
@@ -39,6 +44,18 @@ class Throughput(Signal):
             "Tokens per second",
             "tokens/s",
             f"Non-padding tokens per second over the last {WINDOW} steps.",
+        ),
+        _metric(
+            "throughput/label_tokens_per_second",
+            "Label tokens per second",
+            "tokens/s",
+            f"Tokens that the loss is computed on, per second over the last {WINDOW} steps.",
+        ),
+        _metric(
+            "throughput/mean_tokens_per_second",
+            "Mean tokens per second",
+            "tokens/s",
+            "Non-padding tokens per second since the run began, evaluation and saving left out.",
         ),
         _metric(
             "throughput/tokens_per_step",
@@ -50,7 +67,7 @@ class Throughput(Signal):
             "throughput/total_tokens",
             "Total tokens",
             "tokens",
-            "Non-padding tokens this process worked through since the run began.",
+            "Non-padding tokens worked through since the run began.",
         ),
         _metric(
             "throughput/label_tokens",
@@ -58,63 +75,108 @@ class Throughput(Signal):
             "tokens",
             "Tokens in this optimizer step that the loss is computed on.",
         ),
-        _metric(
-            "time/step",
-            "Step time",
-            "s",
-            "Seconds since the last step ended, without evaluation and saving.",
+        Metric(
+            name="throughput/padding",
+            title="Padding",
+            unit="",
+            direction="lower",
+            help="Share of this optimizer step's positions that are padding, from 0 to 1.",
+            source="attention mask of each micro-batch, summed over all processes",
+        ),
+        Metric(
+            name="time/step",
+            title="Step time",
+            unit="s",
+            direction="lower",
+            help="Seconds since the last step ended, without evaluation and saving.",
+            source="a stopwatch on the host",
         ),
     )
+    width: ClassVar[int] = 4
 
     def __init__(self) -> None:
-        self._tokens: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._window: deque[tuple[float, float]] = deque(maxlen=WINDOW)
-        self._total = 0.0
+        self._sums = Sums(3)
+        self._positions = 0.0
+        self._none, self._one = torch.zeros((), dtype=torch.long), torch.ones((), dtype=torch.long)
+        self._total = self._labels = self._seconds = 0.0
+        self._marks = deque([self._mark()], maxlen=WINDOW + 1)
 
     def forward(self, batch: Batch) -> None:
-        """Count on the device."""
-        if batch.attention_mask_BT is not None and batch.attention_mask_BT.dim() == 2:
-            self._tokens.append((batch.attention_mask_BT != 0).sum())
-        elif batch.input_ids_BT is not None:
-            ids_BT = batch.input_ids_BT
-            self._tokens.append(torch.full((), ids_BT.numel(), device=ids_BT.device))
-        labels = batch.label_tokens()
-        if labels is not None:
-            self._labels.append(labels)
+        """Count on the device; what the host knows already, on the host."""
+        mask, ids = batch.attention_mask_BT, batch.input_ids_BT
+        if isinstance(mask, Tensor) and mask.dim() == 2:
+            tokens = torch.count_nonzero(mask)
+            self._positions += mask.numel()
+        elif ids is not None:
+            tokens = torch.tensor(ids.numel())
+            self._positions += ids.numel() if mask is None else math.nan
+        else:
+            return
+        labels = batch.label_tokens
+        if labels is None:
+            self._sums.add(tokens, self._none, self._none)
+        else:
+            self._sums.add(tokens, labels, self._one)
 
     def collect(self) -> Sequence[Tensor]:
-        """Non-padding tokens and, where there are labels, label tokens of this step."""
-        kept = [torch.stack(part).sum() for part in (self._tokens, self._labels) if part]
-        self._tokens, self._labels = [], []
-        return kept
+        """This step's tokens, label tokens, micro-batches with labels, and positions.
+
+        The positions are NaN where padding could not be told.
+        """
+        sums = self._sums.take()
+        if not sums:
+            return ()
+        positions, self._positions = self._positions, 0.0
+        return *sums, torch.tensor(positions, dtype=torch.float64)
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
-        """Record this step's counts and the rate over the window."""
+        """Record this step's counts and the rates over the window and over the run."""
+        values = {"time/step": moment.seconds}
         if not numbers:
-            return {}
-        tokens, *labels = numbers
+            return values
+        tokens, labels, labelled, positions = numbers
         self._total += tokens
-        self._window.append((tokens, moment.seconds))
-        seconds = sum(each for _, each in self._window)
-        values = {
-            "throughput/tokens_per_step": tokens,
-            "throughput/total_tokens": self._total,
-            "time/step": moment.seconds,
-        }
-        if labels:
-            values["throughput/label_tokens"] = labels[0]
-        if seconds > 0:
-            values["throughput/tokens_per_second"] = sum(n for n, _ in self._window) / seconds
+        self._labels += labels
+        self._seconds += moment.seconds
+        self._marks.append(self._mark())
+        values["throughput/tokens_per_step"] = tokens
+        values["throughput/total_tokens"] = self._total
+        if positions > 0:
+            values["throughput/padding"] = 1 - tokens / positions
+        if labelled:
+            values["throughput/label_tokens"] = labels
+        values.update(self._rates(bool(labelled)))
         return values
 
+    def missing(self) -> str:
+        """A model that is given embeddings and no mask shows no tokens."""
+        return "" if len(self._marks) > 1 else NO_TOKENS
+
     def state(self) -> dict[str, float]:
-        """The running total."""
-        return {"total": self._total}
+        """The run's tokens and the seconds they took."""
+        return {"total": self._total, "seconds": self._seconds}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Continue the running total."""
+        """Continue both."""
         self._total = state["total"]
+        self._seconds = state["seconds"]
+        self._marks = deque([self._mark()], maxlen=WINDOW + 1)
+
+    def _mark(self) -> tuple[float, float, float]:
+        return self._total, self._labels, self._seconds
+
+    def _rates(self, labelled: bool) -> dict[str, float]:
+        total, labels, seconds = self._marks[0]
+        window = self._seconds - seconds
+        if window <= 0:
+            return {}
+        rates = {
+            "throughput/tokens_per_second": (self._total - total) / window,
+            "throughput/mean_tokens_per_second": self._total / self._seconds,
+        }
+        if labelled:
+            rates["throughput/label_tokens_per_second"] = (self._labels - labels) / window
+        return rates
 
 
 SIGNAL = Throughput

@@ -10,6 +10,7 @@ from heldout.signals.moment import Signal, Values
 NAMES = {
     "loss": "loss/logged",
     "grad_norm": "grad/norm",
+    "learning_rate": "learning_rate/logged",
     "epoch": "epoch",
     "eval_loss": "loss/trainer_eval",
 }
@@ -35,6 +36,12 @@ class TrainerLog(Signal):
             "Logged loss",
             "nats",
             "The loss the Trainer logs: a mean over its logging window, with NaN filtered out.",
+        ),
+        _metric(
+            "learning_rate/logged",
+            "Logged learning rate",
+            "",
+            "The learning rate the Trainer logs.",
         ),
         _metric("grad/norm", "Gradient norm", "", "Norm of all gradients before clipping."),
         _metric("epoch", "Epoch", "epochs", "Passes over the training set so far."),

@@ -1,8 +1,8 @@
-"""The loss, the gradient or the held-out score is NaN or infinite, or the loss is exactly zero.
+"""The loss, the weights, the gradient or the held-out score is NaN or infinite, or the loss is exactly zero.
 
 Checks: the loss of each step as the model computed it, read before the Trainer's
-`logging_nan_inf_filter` replaces it; the gradient norm; the held-out logits. One NaN is enough. It
-resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS` steps counts too.
+`logging_nan_inf_filter` replaces it; the trained weights; the gradient norm; the held-out logits. One
+NaN is enough. It resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS` steps counts too.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
@@ -41,6 +41,12 @@ def check(history: History) -> list[Finding] | NotChecked:
         first = int(loss.steps[~np.isfinite(loss.values)][0])
         text = f"Loss is NaN/Inf: training diverged (first at step {first})"
         evidence = {"first_step": first, "bad_steps": bad, "of_last": len(recent)}
+        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+    poisoned = history.columns.get("weights/non_finite")
+    if len(poisoned) and not poisoned.last <= 0:
+        tensors = int(poisoned.last)
+        text = f"NaN/Inf in {tensors} trained tensors: the weights are lost"
+        evidence = {"step": int(poisoned.steps[-1]), "tensors": tensors}
         return [Finding(level="critical", message=text, action=action, evidence=evidence)]
     if last and last.non_finite:
         text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"

@@ -8,6 +8,7 @@ from typing import Any
 from heldout.derive.history import History
 from heldout.derive.patterns import UNMATCHED
 from heldout.derive.progress import flat_since
+from heldout.views.report.lora import lora_lines
 from heldout.views.snapshot import SHOWN_FIRST, snapshot
 
 MOST_LINES = 8
@@ -111,9 +112,7 @@ def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _training(now: Mapping[str, Any]) -> Iterator[str]:
-    lora = now["lora"]
-    if lora["sentence"] or lora["note"]:
-        yield f"LoRA: {lora['sentence'] or lora['note']}"
+    yield from lora_lines(now["lora"])
     parts = []
     if now["streaming_ce"] is not None:
         parts.append(f"streaming CE {now['streaming_ce']:.3f} nats")
@@ -124,6 +123,10 @@ def _training(now: Mapping[str, Any]) -> Iterator[str]:
         parts.append(
             f"{speed['tokens_per_sec']:,.0f} tokens/s, {speed['total_tokens']:,.0f} in all"
         )
+    if "padding" in speed:
+        parts.append(f"padding {speed['padding']:.0%}")
+    if "mfu" in speed:
+        parts.append(f"MFU {speed['mfu']:.0%}")
     if parts:
         yield ", ".join(parts)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Verdict
@@ -28,7 +29,6 @@ class TrainingProgress:
             TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -78,4 +78,20 @@ def _numbers(history: History) -> str:
     parts = [f"CE {loss.last:.3f}"] if len(loss) else []
     parts += [f"{speed.last:,.0f} tokens/s"] if len(speed) else []
     parts += [f"EM {history.evals[-1].em:.1%}"] if history.evals else []
+    left = history.columns.get("time/remaining").last
+    parts += [f"about {about(left)} left"] if left > 0 and math.isfinite(left) else []
     return "  ".join(parts)
+
+
+def about(seconds: float) -> str:
+    """A length of time as roughly as it can be foretold: 40 s, 12 min, 2 h 10 min, 3 d 4 h."""
+    if seconds < 90:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 36 * 60:
+        hours, rest = divmod(10 * round(minutes / 10), 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, hours = divmod(round(minutes / 60), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -1,6 +1,6 @@
 """What watching costs a training step, on a model so small that the cost shows.
 
-    python benchmarks/overhead.py [--pairs 5] [--steps 300]
+    python benchmarks/overhead/step.py [--pairs 5] [--steps 300]
 
 Runs with and without `heldout.Monitor` take turns in one process, on one thread. The step time is
 wall time from one step's end to the next; evaluations are counted apart. Prints medians over runs,
@@ -22,7 +22,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import heldout
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import tiny
 from watched import collate, encoded
 

@@ -1,0 +1,177 @@
+"""All signals of one process, and the one transfer that brings their numbers to the host."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import heldout.signals.each
+from heldout.folder import load
+from heldout.records import AnyRecord, Metric
+from heldout.signals.moment import Batch, Moment, Signal, Start, Values, stacked_on, to_host
+
+Failed = Callable[[str, Exception], None]
+"""Told the name of a signal that threw; the signal is off from then on."""
+Kept = dict[str, tuple[Tensor, ...]]
+"""What each signal collected in one step, still on the device."""
+Numbers = dict[str, list[float]]
+"""The same on the host."""
+
+
+def width(without: Collection[str] = ()) -> int:
+    """The length of one step's vector: a flag a signal that collects, and its sums."""
+    return sum(1 + x.width for name, x in _all().items() if x.width and name not in without)
+
+
+class Signals:
+    """Every file of `heldout.signals.each`, guarded: one that throws is off for the rest of the run.
+
+    `counting` keeps only the signals that each process of a distributed run needs for the sums.
+    """
+
+    def __init__(
+        self, failed: Failed, without: Collection[str] = (), counting: bool = False
+    ) -> None:
+        self._failed = failed
+        self._on: dict[str, Signal] = {}
+        self._makers = {
+            name: make
+            for name, make in _all().items()
+            if name not in without and (make.width or not counting)
+        }
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """What the numbers mean."""
+        return [metric for signal in self._on.values() for metric in signal.metrics]
+
+    def begin(self, start: Start, state: Mapping[str, Mapping[str, float]]) -> None:
+        """Show every signal the model; `state` is what `state()` gave when a checkpoint was saved."""
+        for name, make in self._makers.items():
+            signal: Signal | None = self._guard(name, make)
+            if signal is None:
+                continue
+            self._on[name] = signal
+            self._guard(name, signal.begin, start)
+            if name in state and name in self._on:
+                self._guard(name, signal.restore, state[name])
+
+    def forward(self, batch: Batch) -> None:
+        """A training micro-batch went through the model."""
+        for name, signal in self._each():
+            self._guard(name, signal.forward, batch)
+
+    def before_update(self, step: int, model: nn.Module) -> None:
+        """The gradients of the coming step are complete."""
+        for name, signal in self._each():
+            self._guard(name, signal.before_update, step, model)
+
+    def collect(self) -> Kept:
+        """What each signal kept on the device in the step that ended."""
+        return {
+            name: self._guard(name, _sums, signal) or ()
+            for name, signal in self._each()
+            if signal.width
+        }
+
+    def step(self, moment: Moment, numbers: Mapping[str, Sequence[float]]) -> dict[str, float]:
+        """Every signal's numbers at a step."""
+        values: dict[str, float] = {}
+        for name, signal in self._each():
+            values.update(self._guard(name, signal.step, moment, numbers.get(name, ())) or {})
+        return values
+
+    def records(self, moment: Moment, values: Values) -> list[AnyRecord]:
+        """Every signal's other facts at a step."""
+        return [
+            record
+            for name, signal in self._each()
+            for record in self._guard(name, signal.records, moment, values) or ()
+        ]
+
+    def log(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """What the signals take from the Trainer's log."""
+        values: dict[str, float] = {}
+        for name, signal in self._each():
+            values.update(self._guard(name, signal.log, logs) or {})
+        return values
+
+    def missing(self) -> list[str]:
+        """One sentence a signal that has nothing to show."""
+        return [text for name, s in self._each() if (text := self._guard(name, s.missing))]
+
+    def end(self) -> None:
+        """Watching is over."""
+        for name, signal in self._each():
+            self._guard(name, signal.end)
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """What a resumed run needs, by signal."""
+        return {name: state for name, s in self._each() if (state := self._guard(name, s.state))}
+
+    def vector(self, kept: Kept, device: torch.device) -> Tensor:
+        """One step's sums as a vector of the same length in every process.
+
+        Each signal is a flag, then its sums: 0 where it collected nothing, 1 where it did, NaN
+        where it is off.
+        """
+        places: list[Tensor] = []
+        for name, make in self._makers.items():
+            found = kept.get(name, ())
+            flag = math.nan if name not in self._on else float(bool(found))
+            if make.width:
+                places += [torch.tensor(flag), *(found or [torch.zeros(())] * make.width)]
+        return stacked_on(device, places)
+
+    def of_vector(self, numbers: Sequence[float]) -> Numbers:
+        """The sums over all processes by signal, from the sum of their vectors."""
+        found, at = {}, 0
+        for name, make in self._makers.items():
+            if not make.width:
+                continue
+            flag, sums = numbers[at], list(numbers[at + 1 : at + 1 + make.width])
+            at += 1 + make.width
+            if math.isnan(flag) and name in self._on:
+                self._off(name, RuntimeError("it failed in another process"))
+            elif flag:
+                found[name] = sums
+        return found
+
+    def _each(self) -> Iterator[tuple[str, Signal]]:
+        return iter(list(self._on.items()))
+
+    def _guard(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except Exception as error:
+            self._off(name, error)
+            return None
+
+    def _off(self, name: str, error: Exception) -> None:
+        self._on.pop(name, None)
+        self._failed(name, error)
+
+
+def _all() -> dict[str, type[Signal]]:
+    """Every signal's class by its file's name."""
+    made = load(heldout.signals.each, "SIGNAL")
+    return {make.__module__.rsplit(".", 1)[-1]: make for make in made}
+
+
+def _sums(signal: Signal) -> tuple[Tensor, ...]:
+    found = tuple(signal.collect())
+    if found and (len(found) != signal.width or any(tensor.dim() for tensor in found)):
+        raise ValueError(f"{signal.width} numbers were promised, found {found}")
+    return found
+
+
+def on_host(kept: Sequence[Kept]) -> list[Numbers]:
+    """Several steps' sums as numbers, brought to the host in one transfer."""
+    numbers = iter(to_host([t for step in kept for tensors in step.values() for t in tensors]))
+    return [
+        {name: [next(numbers) for _ in tensors] for name, tensors in step.items()} for step in kept
+    ]

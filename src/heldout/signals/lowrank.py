@@ -1,0 +1,164 @@
+"""The size, spectrum and rank of a product of thin matrices, without ever forming it.
+
+||B A||_F^2 = sum((B^T B) * (A A^T)), and the singular values of B A are the roots of the eigenvalues
+of (A A^T)^(1/2) (B^T B) (A A^T)^(1/2): everything follows from two R x R Gram matrices.
+
+Legend: B [E, out, R], A [E, R, in], a stack of E products; G [E, R, R].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Pair = tuple[Tensor, Tensor]
+"""B and A; the product is B @ A."""
+Read = Callable[[], Pair]
+"""Gives a pair when it is its turn, so that copies (scaled factors) live one at a time."""
+
+BLOCK = 1024
+"""Rows whose products are added up in float32; blocks are added up in float64."""
+SAFE_SPREAD = 8
+"""tr(B^T B) tr(A A^T) / ||B A||_F^2 over R, above which factors cancel and float64 is used throughout.
+
+An isotropic A has a spread of 1. Float32 blocks then err by 1e-7 of the norm and 1e-6 of the largest
+singular value; the error grows with the spread.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What was read of a stack of products B A; NaN where a factor is not finite.
+
+    `square` is the sum of ||B A||_F^2 over the stack, `spectral` its largest singular value, `rank`
+    the participation ratio (sum s^2)^2 / sum s^4 of the singular values, a mean over those products
+    that are not zero (0 where all are), and `of` the R it could reach.
+    """
+
+    square: float
+    spectral: float
+    rank: float
+    of: int
+
+
+def difference(now: Pair, before: Pair) -> Pair:
+    """Factors of B A - B0 A0 that lose no digits: [B - B0, B0] and [A; A - A0].
+
+    Subtracting the products, or [B, -B0][A; A0] in float32, loses every digit of a small movement.
+    """
+    (b, a), (b0, a0) = ((_full(x), _full(y)) for x, y in (now, before))
+    return torch.cat([b - b0, b0], dim=2), torch.cat([a, a - a0], dim=1)
+
+
+@torch.no_grad()
+def squares(reads: Sequence[Read]) -> list[float]:
+    """||B A||_F^2 of each stack, summed over it; waits once for each R and device."""
+    found: dict[int, float] = {}
+    for places, owner, g_b, g_a in _grams(reads):
+        square = _summed((g_b * g_a).sum((1, 2)).clamp_min(0.0), owner, len(places))
+        found.update(zip(places, square.tolist(), strict=True))
+    return [found[i] for i in range(len(reads))]
+
+
+@torch.no_grad()
+def sizes(reads: Sequence[Read]) -> list[Size]:
+    """Norm, largest singular value and rank in use of each stack; waits once for each R and device."""
+    found: dict[int, Size] = {}
+    for places, owner, g_b, g_a in _grams(reads):
+        n = len(places)
+        square, spectral, rank = _spectra(g_b, g_a)
+        used = _summed((rank != 0).double(), owner, n).clamp_min(1.0)
+        largest = spectral.new_zeros(n).scatter_reduce(0, owner, spectral, "amax")
+        numbers = [_summed(square, owner, n), largest, _summed(rank, owner, n) / used]
+        for i, (square_, spectral_, rank_) in zip(
+            places, torch.stack(numbers, 1).tolist(), strict=True
+        ):
+            of = g_b.shape[-1]
+            found[i] = Size(square=square_, spectral=spectral_, rank=rank_, of=of)
+    return [found[i] for i in range(len(reads))]
+
+
+def _spectra(g_b: Tensor, g_a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Square norm, largest singular value and participation ratio of each of a batch of products."""
+    square = (g_b * g_a).sum((1, 2)).clamp_min(0.0)
+    fine = torch.isfinite(square)
+    g_b, g_a = (torch.where(fine[:, None, None], g, 0.0) for g in (g_b, g_a))
+    root, failed = torch.linalg.cholesky_ex(g_a)
+    if bool(failed.any()):  # a factor of less than full rank
+        values, vectors = torch.linalg.eigh(g_a)
+        root = vectors * values.clamp_min(0.0).sqrt()[:, None, :]
+    energy = torch.linalg.eigvalsh(root.mT @ g_b @ root).clamp_min(0.0)
+    fourth = energy.square().sum(1)
+    rank = torch.where(fourth > 0, energy.sum(1).square() / fourth, 0.0)
+    nan = torch.full_like(rank, torch.nan)
+    return square, energy[:, -1].sqrt().where(fine, nan), rank.where(fine, nan)
+
+
+def _summed(values: Tensor, owner: Tensor, n: int) -> Tensor:
+    """Sum over the products of each stack."""
+    return values.new_zeros(n).index_add(0, owner, values)
+
+
+def _grams(reads: Sequence[Read]) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
+    """B^T B and A A^T in float64 of all products of one device and R.
+
+    With their stacks' places in `reads`, and which of those each product belongs to.
+    """
+    product = _blocked if _float32_is_float32() else _whole
+    by_shape: dict[tuple[torch.device, int], dict[int, Pair]] = {}
+    for i, read in enumerate(reads):
+        b, a = read()
+        by_shape.setdefault((b.device, b.shape[2]), {})[i] = product(b), product(a.mT)
+    for (_, r), grams in by_shape.items():
+        if product is _blocked:
+            for i in _cancelling(grams, r):
+                b, a = reads[i]()
+                grams[i] = _whole(b), _whole(a.mT)
+        g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
+        counts = torch.tensor([len(pair[0]) for pair in grams.values()])
+        owner = torch.repeat_interleave(torch.arange(len(grams)), counts)
+        yield list(grams), owner.to(g_b.device), g_b, g_a
+
+
+def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
+    """The stacks whose factors cancel so much that float32 blocks are not exact enough."""
+    g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
+    trace_b, trace_a = (g.diagonal(dim1=1, dim2=2).sum(1) for g in (g_b, g_a))
+    cancels = trace_b * trace_a > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
+    counts = [len(pair[0]) for pair in grams.values()]
+    found = zip(grams, torch.split(cancels.cpu(), counts), strict=True)
+    return [i for i, stack in found if bool(stack.any())]
+
+
+def _blocked(x_ENR: Tensor) -> Tensor:
+    """X^T X of each X [N, R]: products of `BLOCK` rows in float32, added up in float64."""
+    x_ENR = x_ENR.detach().float()
+    whole = x_ENR.shape[1] // BLOCK * BLOCK
+    parts: list[Tensor] = []
+    if whole:
+        blocks = torch.unflatten(x_ENR[:, :whole], 1, (-1, BLOCK))
+        parts.append((blocks.mT @ blocks).sum(1, dtype=torch.float64))
+    if whole < x_ENR.shape[1] or not whole:
+        tail = x_ENR[:, whole:]
+        parts.append((tail.mT @ tail).double())
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def _whole(x_ENR: Tensor) -> Tensor:
+    """X^T X in float64; on the host where the device has no float64."""
+    x_ENR = x_ENR.detach()
+    x_ENR = (x_ENR.cpu() if x_ENR.device.type == "mps" else x_ENR).double()
+    return x_ENR.mT @ x_ENR
+
+
+def _full(x: Tensor) -> Tensor:
+    """In float32 where it was in half, whose differences would be rounded."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _float32_is_float32() -> bool:
+    """Whether matrix products of float32 keep its precision (no TF32 or bfloat16 underneath)."""
+    return torch.get_float32_matmul_precision() == "highest"

@@ -1,0 +1,87 @@
+"""How far fully trained weights have moved, from a fixed sample of their entries.
+
+A copy of every trained weight would double the model. A sample of evenly spaced entries is unbiased
+for ||dW||_F^2, with a standard error that the sample itself tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heldout.signals.lora import ModuleReading
+from heldout.signals.places import Place, locate, stacks
+
+MOST_ENTRIES = 2**22
+"""Entries kept of all weights together: 16 MiB in float32."""
+FEWEST_ENTRIES = 4096
+"""Entries kept of a weight at least, or all it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Every `stride`-th entry of a weight, as training found it."""
+
+    place: Place
+    stride: int
+    entries: Tensor
+
+
+@torch.no_grad()
+def take_samples(model: nn.Module) -> dict[str, Sample]:
+    """Sample every trained weight of two dimensions or more, by name."""
+    lists = stacks(model)
+    found = dict(_trained(model))
+    total = sum(weight.numel() for weight in found.values())
+    samples = {}
+    for name, weight in found.items():
+        most = max(FEWEST_ENTRIES, weight.numel() * MOST_ENTRIES // max(1, total))
+        stride = _coprime(max(1, weight.numel() // most), weight.shape[-1])
+        place = locate(name.removesuffix(".weight"), lists)
+        entries = weight.detach().flatten()[::stride].clone()
+        samples[name] = Sample(place=place, stride=stride, entries=entries)
+    return samples
+
+
+@torch.no_grad()
+def read_samples(model: nn.Module, samples: dict[str, Sample]) -> tuple[list[ModuleReading], float]:
+    """Estimate each sampled weight's movement, and the largest relative standard error of them.
+
+    The error is that of ||dW||_F, from the spread of the sampled squares; 0 where every entry was read.
+    """
+    readings, errors = [], [0.0]
+    for name, weight in _trained(model):
+        if name not in samples:
+            continue
+        sample = samples[name]
+        now, before = weight.detach().flatten()[:: sample.stride].double(), sample.entries.double()
+        squares = (now - before.to(now.device)).square()
+        count, mean = len(squares), squares.mean().item()
+        if sample.stride > 1 and mean > 0 and count > 1:
+            errors.append(squares.std().item() / math.sqrt(count) / mean / 2)
+        readings.append(
+            ModuleReading(
+                name=name,
+                place=sample.place,
+                square=mean * weight.numel(),
+                base_square=before.square().mean().item() * weight.numel(),
+            )
+        )
+    return readings, max(errors)
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.dim() > 1:
+            yield name, weight
+
+
+def _coprime(stride: int, width: int) -> int:
+    """The next stride that shares no factor with the row length, so that every column is met."""
+    while math.gcd(stride, width) > 1:
+        stride += 1
+    return stride

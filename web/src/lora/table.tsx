@@ -1,0 +1,124 @@
+/** Every layer and kind of module in one quantity, which is chosen above it. */
+
+import { useRemembered } from "../remember";
+import type { Layer } from "../records";
+import type { LoraLayers } from "../snapshot";
+import {
+  finite, formatMoved, GLYPHS, kindsOf, known, largest, nameOf, QUANTITIES, norm, type Cell, type Movement,
+  type Quantity, type Stacks,
+} from "./quantities";
+import { formatNumber } from "../format";
+
+const IDS = QUANTITIES.map(({ id }) => id);
+
+export function AllLayers({ lora }: { lora: LoraLayers }) {
+  const { layers, movement, stacks } = lora;
+  const [chosen, choose] = useRemembered("lora-quantity", IDS, "moved");
+  const choices = known(lora);
+  const quantity = choices.find(({ id }) => id === chosen) ?? choices[0] ?? (QUANTITIES[0] as Quantity);
+  return (
+    <>
+      <Choice choices={choices} chosen={quantity} choose={choose} />
+      <p class="axis-title">{quantity.about(movement)}</p>
+      <Table layers={layers} stacks={stacks} quantity={quantity} movement={movement} />
+      <div class="legend">
+        <span class="entry first"><span class="swatch unknown" aria-hidden="true" />not adapted</span>
+        <span class="entry">– not known</span>
+        {!quantity.plain && (
+          <span class="entry">0 <span class="ramp" aria-hidden="true" /> most of any cell or layer</span>
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Radio buttons that look like one control: arrow keys choose. */
+function Choice({ choices, chosen, choose }: {
+  choices: readonly Quantity[]; chosen: Quantity; choose: (id: Quantity["id"]) => void;
+}) {
+  return (
+    <fieldset class="segments">
+      <legend class="unseen">What the table shows</legend>
+      {choices.map(({ id, title }) => (
+        <label key={id} class={id === chosen.id ? "segment chosen" : "segment"}>
+          <input
+            type="radio" class="unseen" name="lora-quantity" value={id} checked={id === chosen.id}
+            onChange={() => choose(id)}
+          />
+          {title}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+interface TableProps {
+  layers: readonly Layer[];
+  stacks: Stacks;
+  quantity: Quantity;
+  movement: Movement;
+}
+
+function Table({ layers, stacks, quantity, movement }: TableProps) {
+  const kinds = kindsOf(layers);
+  const cells: Cell[] = layers.flatMap((layer) => [layer, ...Object.values(layer.parts)]);
+  const most = largest(cells.map((cell) => quantity.value(cell, movement)));
+  const hasNorm = quantity.id === "moved" && movement === "relative";
+  return (
+    <div class="scroll tall" tabIndex={0} role="region" aria-label="All layers by kind">
+      <table class="layers">
+        <thead>
+          <tr>
+            <th scope="col">Layer</th>
+            {kinds.map(({ key, title }) => <th scope="col" key={key}>{title}</th>)}
+            <th scope="col">all</th>
+            {hasNorm && <th scope="col">‖ΔW‖</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {layers.map((layer) => (
+            <tr key={nameOf(layer, stacks)}>
+              <th scope="row">{nameOf(layer, stacks)} <State state={layer.state} /></th>
+              {kinds.map(({ key }) => (
+                <Value
+                  key={key} cell={layer.parts[key]} most={most} quantity={quantity} movement={movement}
+                />
+              ))}
+              <Value cell={layer} most={most} quantity={quantity} movement={movement} whole />
+              {hasNorm && <td>{formatNumber(norm(layer))}</td>}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Value({ cell, most, quantity, movement, whole = false }: {
+  cell: Cell | undefined; most: number; quantity: Quantity; movement: Movement; whole?: boolean;
+}) {
+  if (cell === undefined) {
+    return <td class="unknown" title="not adapted"><span class="unseen">not adapted</span></td>;
+  }
+  const value = quantity.value(cell, movement);
+  const shaded = value !== null && !quantity.plain;
+  const marked = !whole && cell.state !== "ok";
+  const text = quantity.id === "moved" ? formatMoved(cell, movement) : quantity.text(cell, movement);
+  return (
+    <td
+      class={`${shaded ? "moved" : ""}${marked ? ` marked state-${cell.state}` : ""}`}
+      style={shaded ? { "--em": String(most > 0 ? finite(value) / most : 0) } : {}}
+      title={marked ? cell.state : undefined}
+    >
+      {marked && <span class="mark" aria-hidden="true">{GLYPHS[cell.state]}</span>}
+      {text}
+      {marked && <span class="unseen">{cell.state}</span>}
+    </td>
+  );
+}
+
+/** A state that is not ok, as a sign and a word. */
+export function State({ state }: { state: Layer["state"] }) {
+  if (state === "ok") return null;
+  return <span class={`layer-state state-${state}`}><span aria-hidden="true">{GLYPHS[state]} </span>{state}</span>;
+}
