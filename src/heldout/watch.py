@@ -73,14 +73,16 @@ def cells(patterns: Patterns) -> Callable[[Example], tuple[str, str]]:
 class Together:
     """What the processes of a run do in step: add up sums and score the set, each once a step.
 
-    Every process calls at the same steps. One that is `leaving` takes part once more to say so, and
-    from then on none of them waits for another.
+    Every process calls at the same steps. One that leaves takes part once more to say so, and from
+    then on none of them waits for another.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.leaving = False
+        """Whether this process has left, or is about to say so."""
         self.added = self.tried = -1
         """The last step whose sums were added up, and the last whose evaluation was begun."""
+        self._plan = plan
         self._ranks = plan.ranks
         self._shape = (plan.signals.every, width(plan.without))
         self._adding = plan.ranks.count > 1
@@ -91,18 +93,27 @@ class Together:
         """Whether sums are this process's own: there is no other, or one has left."""
         return not self._adding
 
-    def add(self, step: int, signals: Signals, kept: Sequence[Kept]) -> list[Numbers]:
+    def leave(self, step: int, last: bool) -> None:
+        """Take part in what the others wait for after `step`, only to say that this one leaves."""
+        self.leaving = True
+        if step and self._plan.recorded(step, last):
+            self.add(step, None, [])
+        if self._plan.due(step, last) if step else self._plan.at_start:
+            self.score(step)
+
+    def add(self, step: int, signals: Signals | None, kept: Sequence[Kept]) -> list[Numbers]:
         """Each kept step's sums by signal, over all processes unless `alone`. A collective call."""
         if self._adding and self.added != step:
             self.added = step
             device = self._ranks.device
             rows = torch.zeros(self._shape, dtype=torch.float64, device=device)
-            for row, each in zip(rows, kept, strict=False):
-                row.copy_(signals.vector(each, device))
+            if signals:
+                for row, each in zip(rows, kept, strict=False):
+                    row.copy_(signals.vector(each, device))
             leaving = rows.new_full((1,), float(self.leaving))
             gone, *sums = self._ranks.sum(torch.cat([leaving, rows.flatten()])).tolist()
             self._adding = not gone
-            if self._adding:
+            if signals and self._adding:
                 wide = self._shape[1]
                 return [
                     signals.of_vector(sums[i * wide : (i + 1) * wide]) for i in range(len(kept))
@@ -111,7 +122,7 @@ class Together:
 
     def score(self, step: int) -> bool:
         """Whether all processes score the set now. A collective call, the first time at a step."""
-        if not self._scoring or self.tried == step:
+        if self._plan.evaluator is None or not self._scoring or self.tried == step:
             return False
         self.tried = step
         self._scoring = self._ranks.all(not self.leaving)

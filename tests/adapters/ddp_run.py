@@ -2,8 +2,10 @@
 
 HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another process holds the journal),
 "broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
-"gone" (the monitor of the main process fails at step 2), "late" (it fails after the last evaluation).
-Each process writes the losses that the Trainer logged and a sum over the trained weights.
+"gone" (the monitor of the main process fails at step 2), "late" (it fails after the last
+evaluation), "away" (the second process's monitor fails at step 2), "together" (numbers are recorded
+every third step), "accumulated" (two micro-batches a step). Each process writes the losses that the
+Trainer logged and a sum over the trained weights, and what `listen` heard.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from watched import collate, encoded
 
 import heldout
 from heldout.evals.score import Scorer
+from heldout.signals.moment import SignalOptions
 from heldout.store.journal import Journal
-from heldout.watch import Watch
+from heldout.watch import Follower, Watch
 
 
 def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
@@ -32,6 +35,15 @@ def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
         Scorer.score = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
     if how == "gone" and rank == 0:
         Watch.step = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
+    if how == "away" and rank == 1:
+        own_step = Follower.step
+
+        def step(self: Follower, step: int, *args: Any) -> None:
+            if step == 2:
+                raise ZeroDivisionError
+            own_step(self, step, *args)
+
+        Follower.step = step  # type: ignore[method-assign]
     if how == "late" and rank == 0:
         own = Watch.log
 
@@ -51,6 +63,22 @@ def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
     return None
 
 
+def listen(model: Any) -> list[list[float]]:
+    """Each micro-batch's sum of cross-entropy over its label tokens, their number, and its tokens."""
+    heard: list[list[float]] = []
+
+    def hear(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        if module.training:
+            labels = kwargs["labels"][:, 1:].flatten()
+            logits = output.logits.detach().double()[:, :-1].flatten(0, 1)
+            total = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+            counts = [(labels != -100).sum().item(), kwargs["attention_mask"].sum().item()]
+            heard.append([total.item(), *counts])
+
+    model.get_base_model().register_forward_hook(hear, with_kwargs=True)
+    return heard
+
+
 def main(folder: Path, how: str) -> None:
     tokenizer, model = tiny.tokenizer(), tiny.lora_model()
     arguments = TrainingArguments(
@@ -58,7 +86,8 @@ def main(folder: Path, how: str) -> None:
         max_steps=4,
         per_device_train_batch_size=2,
         learning_rate=1e-2,
-        logging_steps=1,
+        logging_steps=100 if how == "together" else 1,
+        gradient_accumulation_steps=2 if how == "accumulated" else 1,
         save_steps=2,
         report_to="none",
         disable_tqdm=True,
@@ -66,7 +95,12 @@ def main(folder: Path, how: str) -> None:
         ddp_backend="gloo",
     )
     monitor = heldout.Monitor(
-        folder / "fixed_eval.jsonl", every=2, runs=folder / "runs", run="r", tokenizer=tokenizer
+        folder / "fixed_eval.jsonl",
+        every=4 if how == "together" else 2,
+        runs=folder / "runs",
+        run="r",
+        tokenizer=tokenizer,
+        signals=SignalOptions(every=3 if how == "together" else 1),
     )
     trainer = Trainer(
         model=model,
@@ -77,12 +111,14 @@ def main(folder: Path, how: str) -> None:
         callbacks=[] if how == "alone" else [monitor],
     )
     held = spoil(how, folder, arguments.process_index, model)
+    direct = listen(model)
     trainer.train()
     del held
     total = torch.ones(1)
     torch.distributed.all_reduce(total)  # what a script may do next: all must still be in step
     assert total.item() == 2
     weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())
+    (folder / f"direct{arguments.process_index}.json").write_text(json.dumps(direct))
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))
 

@@ -85,6 +85,7 @@ def assert_equals_one_process(folder: Path, found: History, result: Any) -> None
         ("broken", []),
         ("gone", [0]),
         ("late", [0, 2, 4]),
+        ("away", [0]),
         ("short", [0, 2, 4]),
     ],
 )
@@ -99,6 +100,30 @@ def test_what_fails_in_one_process_neither_stops_nor_changes_the_training(
     failures = [note.text for note in found.notes if note.topic == "failure"]
     if how == "broken":
         assert "process 1: ZeroDivisionError" in failures[0]
+    if how == "away":
+        assert any(
+            "a process left: counts and losses are the main process's" in x for x in failures
+        )
+        assert len(found.columns.get("loss/step")) == 4
     if how == "short":
         assert not failures
         assert any("memory ran out" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("how", "micro_batches"), [("watched", 1), ("together", 1), ("accumulated", 2)]
+)
+def test_losses_and_tokens_are_those_of_all_label_tokens_of_all_processes(
+    tmp_path: Path, how: str, micro_batches: int
+) -> None:
+    run(tmp_path / how, how)
+    found = history(tmp_path / how)
+    heard = [json.loads((tmp_path / how / f"direct{rank}.json").read_text()) for rank in (0, 1)]
+    assert [len(each) for each in heard] == [4 * micro_batches] * 2
+    for step in range(4):
+        parts = [p for each in heard for p in each[step * micro_batches :][:micro_batches]]
+        loss, labels, tokens = (sum(part[i] for part in parts) for i in range(3))
+        assert found.columns.get("loss/step").values[step] == pytest.approx(loss / labels, rel=1e-5)
+        assert found.columns.get("throughput/label_tokens").values[step] == labels
+        assert found.columns.get("throughput/tokens_per_step").values[step] == tokens
+    assert list(found.columns.get("loss/step").steps) == [1, 2, 3, 4]

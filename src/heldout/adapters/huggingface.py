@@ -145,14 +145,14 @@ class Monitor(TrainerCallback):
         model = kwargs["model"]
         plan, problems = self._plan(args, model, kwargs.get("processing_class"))
         together = self._together = Together(plan)
-        follower = self._follower = Follower(plan, together)
-        start = self._start(args, state, model)
-        if state.is_world_process_zero:
-            with self._answering(lambda: follower.begin(start)):
+        with self._answering(together, state.global_step):
+            start = self._start(args, state, model)
+            if state.is_world_process_zero:
                 self._begin(args, state, start, plan, problems)
-        else:
-            self._hook = self._hooked(model)
-            follower.begin(start)
+            else:
+                self._follower = Follower(plan, together)
+                self._hook = self._hooked(model)
+                self._follower.begin(start)
 
     @_harmless
     def on_step_begin(
@@ -179,14 +179,16 @@ class Monitor(TrainerCallback):
     ) -> None:
         """Record the step; evaluate when due."""
         last = state.global_step >= state.max_steps or control.should_training_stop
-        step, model, follower = state.global_step, kwargs["model"], self._follower
-        if follower is None:
+        step, model, together = state.global_step, kwargs["model"], self._together
+        if together is None:
             return
-        if self.watch is None:
-            follower.step(step, model, last)
-            return
-        with self._answering(lambda: follower.step(step, model, last)):
-            self.watch.step(step, model, self._learning_rate, last)
+        with self._answering(together, step, last):
+            if self.watch:
+                self.watch.step(step, model, self._learning_rate, last)
+            elif self._follower:
+                self._follower.step(step, model, last)
+            else:
+                together.leave(step, last)
         self._lap("monitor")
 
     @_harmless
@@ -202,8 +204,8 @@ class Monitor(TrainerCallback):
         self._lap("other")
         if self.watch:
             self.watch.log(state.global_step, dict(logs or {}))
-        elif self._follower:
-            self._follower.flush(state.global_step)
+        else:
+            self._flush(state.global_step)
         self._lap("monitor")
 
     @_harmless
@@ -213,8 +215,7 @@ class Monitor(TrainerCallback):
         """Record the checkpoint and leave beside it what a resumed run needs."""
         self._lap("saving")
         if not self.watch:
-            if self._follower:
-                self._follower.flush(state.global_step)
+            self._flush(state.global_step)
             return
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         folder = Path(args.output_dir or ".") / name
@@ -247,14 +248,20 @@ class Monitor(TrainerCallback):
 
     def close(self, step: int, model: nn.Module | None = None, failure: str = "") -> None:
         """End watching; `failure` says why when training did not end by itself."""
-        watch, follower = self.watch, self._follower
+        watch, follower, together = self.watch, self._follower, self._together
         self.let_go()
-        self._follower = None
+        self._together = None
         if watch:
             watch.end(step, model, failure)
-        elif follower and model is not None:
-            follower.flush(step)
-            follower.evaluate(model, step)
+        elif together and not failure:
+            if follower:
+                follower.flush(step)
+            else:
+                together.add(step, None, [])
+            if model is not None and follower:
+                follower.evaluate(model, step)
+            elif model is not None:
+                together.score(step)
 
     def let_go(self, leaving: bool = False) -> None:
         """Take the hook off the model and watch no more; `leaving` tells the other processes so."""
@@ -264,7 +271,14 @@ class Monitor(TrainerCallback):
             self._together.leaving |= leaving
         if self.watch is not None:
             self.watch.let_go()
-        self._hook = self.watch = None
+        self._hook = self.watch = self._follower = None
+
+    def _flush(self, step: int) -> None:
+        """Take part where the main process records what it kept."""
+        if self._follower:
+            self._follower.flush(step)
+        elif self._together and step:
+            self._together.add(step, None, [])
 
     def _lap(self, phase: str) -> None:
         if self.watch:
@@ -277,13 +291,13 @@ class Monitor(TrainerCallback):
                 self.watch.removed(saved.step, saved.path)
 
     @contextmanager
-    def _answering(self, answer: Callable[[], None]) -> Iterator[None]:
-        """Should our part fail, `answer` the other processes, who wait for this one at this step."""
+    def _answering(self, together: Together, step: int, last: bool = False) -> Iterator[None]:
+        """Should our part fail, tell the other processes, who wait for this one after `step`."""
         try:
             yield
         except Exception:
             self.let_go(leaving=True)
-            answer()
+            together.leave(step, last)
             raise
 
     def _start(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> Start:

@@ -2,7 +2,8 @@
 
 Checks: the loss of each step as the model computed it, read before the Trainer's
 `logging_nan_inf_filter` replaces it; the trained weights; the gradient norm; the held-out logits. One
-NaN is enough. It resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS` steps counts too.
+NaN is enough. It resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS`
+steps counts too.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
