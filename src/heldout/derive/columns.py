@@ -37,9 +37,9 @@ class Series:
         """The latest value; NaN when there is none."""
         return self._values[-1] if self._values else float("nan")
 
-    def tail(self, n: int) -> Floats:
-        """The last `n` values at most, as float64."""
-        return np.array(self._values[-n:], dtype=np.float64)
+    def tail(self, n: int) -> list[float]:
+        """The last `n` values at most."""
+        return self._values[-n:]
 
     def since(self, step: int) -> list[float]:
         """The values at `step` and after it; costs what it returns, however long the series is."""
@@ -83,8 +83,10 @@ class Columns:
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add one sample. A step seen before replaces it and everything after it (a resume)."""
         for name, value in values.items():
-            series = self.series.setdefault(name, Series())
-            if len(series) and step <= series._steps[-1]:
+            series = self.series.get(name)
+            if series is None:
+                series = self.series[name] = Series()
+            if series._steps and step <= series._steps[-1]:
                 series.cut(step)
             series.append(step, value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 import heldout.signals.each
 from heldout.folder import load
 from heldout.records import AnyRecord, Metric
-from heldout.signals.moment import Batch, Moment, Signal, Start, Values, stacked_on, to_host
+from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Values, stacked_on, to_host
 
 Failed = Callable[[str, Exception], None]
 """Told the name of a signal that threw; the signal is off from then on."""
-Kept = dict[str, tuple[Tensor, ...]]
+Kept = dict[str, tuple[Number, ...]]
 """What each signal collected in one step, still on the device."""
 Numbers = dict[str, list[float]]
 """The same on the host."""
@@ -38,6 +38,7 @@ class Signals:
     ) -> None:
         self._failed = failed
         self._on: dict[str, Signal] = {}
+        self._having: dict[str, list[tuple[str, Any]]] = {}
         self._makers = {
             name: make
             for name, make in _all().items()
@@ -56,62 +57,64 @@ class Signals:
             if signal is None:
                 continue
             self._on[name] = signal
+            self._having = {}
             self._guard(name, signal.begin, start)
             if name in state and name in self._on:
                 self._guard(name, signal.restore, state[name])
 
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
-        for name, signal in self._each():
-            self._guard(name, signal.forward, batch)
+        for name, call in self._each("forward"):
+            self._guard(name, call, batch)
 
     def before_update(self, step: int, model: nn.Module) -> None:
         """The gradients of the coming step are complete."""
-        for name, signal in self._each():
-            self._guard(name, signal.before_update, step, model)
+        for name, call in self._each("before_update"):
+            self._guard(name, call, step, model)
 
     def collect(self) -> Kept:
         """What each signal kept on the device in the step that ended."""
         return {
-            name: self._guard(name, _sums, signal) or ()
-            for name, signal in self._each()
-            if signal.width
+            name: self._guard(name, _sums, call, self._makers[name].width) or ()
+            for name, call in self._each("collect")
         }
 
     def step(self, moment: Moment, numbers: Mapping[str, Sequence[float]]) -> dict[str, float]:
         """Every signal's numbers at a step."""
         values: dict[str, float] = {}
-        for name, signal in self._each():
-            values.update(self._guard(name, signal.step, moment, numbers.get(name, ())) or {})
+        for name, call in self._each("step"):
+            values.update(self._guard(name, call, moment, numbers.get(name, ())) or {})
         return values
 
     def records(self, moment: Moment, values: Values) -> list[AnyRecord]:
         """Every signal's other facts at a step."""
         return [
             record
-            for name, signal in self._each()
-            for record in self._guard(name, signal.records, moment, values) or ()
+            for name, call in self._each("records")
+            for record in self._guard(name, call, moment, values) or ()
         ]
 
     def log(self, logs: Mapping[str, float]) -> dict[str, float]:
         """What the signals take from the Trainer's log."""
         values: dict[str, float] = {}
-        for name, signal in self._each():
-            values.update(self._guard(name, signal.log, logs) or {})
+        for name, call in self._each("log"):
+            values.update(self._guard(name, call, logs) or {})
         return values
 
     def missing(self) -> list[str]:
         """One sentence a signal that has nothing to show."""
-        return [text for name, s in self._each() if (text := self._guard(name, s.missing))]
+        return [text for name, call in self._each("missing") if (text := self._guard(name, call))]
 
     def end(self) -> None:
         """Watching is over."""
-        for name, signal in self._each():
-            self._guard(name, signal.end)
+        for name, call in self._each("end"):
+            self._guard(name, call)
 
     def state(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs, by signal."""
-        return {name: state for name, s in self._each() if (state := self._guard(name, s.state))}
+        return {
+            name: state for name, call in self._each("state") if (state := self._guard(name, call))
+        }
 
     def vector(self, kept: Kept, device: torch.device) -> Tensor:
         """One step's sums as a vector of the same length in every process.
@@ -119,12 +122,12 @@ class Signals:
         Each signal is a flag, then its sums: 0 where it collected nothing, 1 where it did, NaN
         where it is off.
         """
-        places: list[Tensor] = []
+        places: list[Number] = []
         for name, make in self._makers.items():
             found = kept.get(name, ())
             flag = math.nan if name not in self._on else float(bool(found))
             if make.width:
-                places += [torch.tensor(flag), *(found or [torch.zeros(())] * make.width)]
+                places += [flag, *(found or [0.0] * make.width)]
         return stacked_on(device, places)
 
     def of_vector(self, numbers: Sequence[float]) -> Numbers:
@@ -141,8 +144,16 @@ class Signals:
                 found[name] = sums
         return found
 
-    def _each(self) -> Iterator[tuple[str, Signal]]:
-        return iter(list(self._on.items()))
+    def _each(self, method: str) -> list[tuple[str, Any]]:
+        """The signals that have a `method` of their own, and it."""
+        if method not in self._having:
+            plain = getattr(Signal, method)
+            self._having[method] = [
+                (name, getattr(signal, method))
+                for name, signal in self._on.items()
+                if getattr(type(signal), method) is not plain
+            ]
+        return self._having[method]
 
     def _guard(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -153,6 +164,7 @@ class Signals:
 
     def _off(self, name: str, error: Exception) -> None:
         self._on.pop(name, None)
+        self._having = {}
         self._failed(name, error)
 
 
@@ -162,16 +174,14 @@ def _all() -> dict[str, type[Signal]]:
     return {make.__module__.rsplit(".", 1)[-1]: make for make in made}
 
 
-def _sums(signal: Signal) -> tuple[Tensor, ...]:
-    found = tuple(signal.collect())
-    if found and (len(found) != signal.width or any(tensor.dim() for tensor in found)):
-        raise ValueError(f"{signal.width} numbers were promised, found {found}")
+def _sums(collect: Callable[[], Sequence[Number]], width: int) -> tuple[Number, ...]:
+    found = tuple(collect())
+    if found and (len(found) != width or any(isinstance(x, Tensor) and x.dim() for x in found)):
+        raise ValueError(f"{width} numbers were promised, found {found}")
     return found
 
 
 def on_host(kept: Sequence[Kept]) -> list[Numbers]:
     """Several steps' sums as numbers, brought to the host in one transfer."""
-    numbers = iter(to_host([t for step in kept for tensors in step.values() for t in tensors]))
-    return [
-        {name: [next(numbers) for _ in tensors] for name, tensors in step.items()} for step in kept
-    ]
+    numbers = iter(to_host([x for step in kept for sums in step.values() for x in sums]))
+    return [{name: [next(numbers) for _ in sums] for name, sums in step.items()} for step in kept]

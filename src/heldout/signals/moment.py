@@ -20,6 +20,8 @@ from heldout.records import AnyRecord, Metric
 IGNORED = -100
 """The label of a position that is not trained on."""
 
+Number = Tensor | float
+"""A 0-dimensional tensor, or what the host knows already."""
 Values = Mapping[str, float]
 """Metric name to number."""
 
@@ -111,29 +113,29 @@ class Moment:
     laps: Mapping[str, float] = field(default_factory=dict)
 
 
-def to_host(tensors: Sequence[Tensor]) -> list[float]:
+def to_host(numbers: Sequence[Number]) -> list[float]:
     """Bring 0-dimensional tensors to the host as floats, waiting once for each device.
 
     Integers up to 2^24 and float32 survive exactly; float64 does only where the device has it.
     """
-    if all(tensor.device.type == "cpu" for tensor in tensors):
-        return [float(tensor.item()) for tensor in tensors]
-    numbers: dict[int, float] = {}
+    found = dict(enumerate(numbers))
     by_device: dict[torch.device, list[int]] = {}
-    for i, tensor in enumerate(tensors):
-        by_device.setdefault(tensor.device, []).append(i)
+    for i, number in enumerate(numbers):
+        if isinstance(number, Tensor) and number.device.type != "cpu":
+            by_device.setdefault(number.device, []).append(i)
     for device, places in by_device.items():
-        stacked = stacked_on(device, [tensors[i] for i in places])
-        numbers.update(zip(places, stacked.tolist(), strict=True))
-    return [numbers[i] for i in range(len(tensors))]
+        stacked = stacked_on(device, [numbers[i] for i in places])
+        found.update(zip(places, stacked.tolist(), strict=True))
+    return [x if type(x) is float else float(x) for x in found.values()]
 
 
-def stacked_on(device: torch.device, tensors: Sequence[Tensor]) -> Tensor:
-    """0-dimensional tensors as one vector on `device`, in the widest float it has."""
+def stacked_on(device: torch.device, numbers: Sequence[Number]) -> Tensor:
+    """Numbers as one vector on `device`, in the widest float it has."""
     wide = torch.float32 if device.type == "mps" else torch.float64
-    if not tensors:
+    if not numbers:
         return torch.zeros(0, dtype=wide, device=device)
-    return torch.stack([t.detach().to(device, wide, non_blocking=True) for t in tensors])
+    tensors = [torch.as_tensor(number).detach() for number in numbers]
+    return torch.stack([tensor.to(device, wide, non_blocking=True) for tensor in tensors])
 
 
 class Sums:
@@ -178,8 +180,8 @@ class Signal:
     def before_update(self, step: int, model: nn.Module) -> None:
         """The gradients of the coming `step` are complete, and already clipped."""
 
-    def collect(self) -> Sequence[Tensor]:
-        """The optimizer step ended: hand over sums as `width` 0-dimensional tensors, or nothing.
+    def collect(self) -> Sequence[Number]:
+        """The optimizer step ended: hand over `width` sums, or nothing.
 
         The watch brings the tensors of all signals to the host in one transfer.
         """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from heldout.records import Direction, Metric
-from heldout.signals.moment import Batch, Moment, Signal, Sums, Values
+from heldout.signals.moment import Batch, Moment, Number, Signal, Sums, Values
 
 WINDOW = 20
 NO_TOKENS = "no tokens counted: the model got neither ids nor a two-dimensional mask"
@@ -118,7 +118,7 @@ class Throughput(Signal):
         else:
             self._sums.add(tokens, labels, self._one)
 
-    def collect(self) -> Sequence[Tensor]:
+    def collect(self) -> Sequence[Number]:
         """This step's tokens, label tokens, micro-batches with labels, and positions.
 
         The positions are NaN where padding could not be told.
@@ -127,7 +127,7 @@ class Throughput(Signal):
         if not sums:
             return ()
         positions, self._positions = self._positions, 0.0
-        return *sums, torch.tensor(positions, dtype=torch.float64)
+        return *sums, positions
 
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
         """Record this step's counts and the rates over the window and over the run."""

@@ -60,8 +60,13 @@ class TokenEntropy(Signal):
             return
         if logits.shape[1] != is_label_BT.shape[1] + 1:
             return
-        b_R, t_R, kept_R = some_positions(is_label_BT, most_rows(logits))
-        entropies_R = row_entropies(logits.detach()[b_R, t_R])
+        most = most_rows(logits)
+        if is_label_BT.numel() <= most:
+            entropies_R = row_entropies(logits.detach()[:, :-1]).flatten()
+            kept_R = is_label_BT.flatten()
+        else:
+            b_R, t_R, kept_R = some_positions(is_label_BT, most)
+            entropies_R = row_entropies(logits.detach()[b_R, t_R])
         self._sums.add(entropies_R.where(kept_R, 0.0).sum(), kept_R.sum())
 
     def collect(self) -> Sequence[Tensor]:

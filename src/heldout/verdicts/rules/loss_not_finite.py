@@ -19,6 +19,9 @@ Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); 
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from heldout.derive.history import History
@@ -33,39 +36,46 @@ def check(history: History) -> list[Finding] | NotChecked:
     """Find non-finite or vanished losses in the latest steps."""
     loss, norms = history.columns.get("loss/step"), history.columns.get("grad/norm")
     recent, grads = loss.tail(QUIET), norms.tail(GRADS)
-    bad = int((~np.isfinite(recent)).sum())
+    bad = sum(not math.isfinite(value) for value in recent)
     last = history.evals[-1] if history.evals else None
-    safe = _last_safe(history)
-    resume = f"Resume from {safe}" if safe else "Start again"
-    action = f"Stop immediately. {resume} with the learning rate divided by 10."
     if bad:
         first = int(loss.steps[~np.isfinite(loss.values)][0])
         text = f"Loss is NaN/Inf: training diverged (first at step {first})"
         evidence = {"first_step": first, "bad_steps": bad, "of_last": len(recent)}
-        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+        return [_critical(history, text, evidence)]
     poisoned = history.columns.get("weights/non_finite")
     if len(poisoned) and not poisoned.last <= 0:
         tensors = int(poisoned.last)
         text = f"NaN/Inf in {tensors} trained tensors: the weights are lost"
-        evidence = {"step": int(poisoned.steps[-1]), "tensors": tensors}
-        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+        return [_critical(history, text, {"step": int(poisoned.steps[-1]), "tensors": tensors})]
     if last and last.non_finite:
         text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"
         evidence = {"step": last.step, "examples": last.non_finite, "n": last.n}
-        return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+        return [_critical(history, text, evidence)]
     if not len(loss) and history.columns.series:
         return NotChecked("the loss is computed outside the model, where it cannot be seen")
     if not len(loss) and last is None:
         return NotChecked("no loss was recorded")
-    if len(grads) == GRADS and not np.isfinite(grads).any() and np.isfinite(norms.values).any():
+    lost = len(grads) == GRADS and not any(map(math.isfinite, grads))
+    if lost and np.isfinite(norms.values).any():
         text = f"The gradient norm is NaN/Inf for {GRADS} logged steps in a row"
-        evidence = {"grad_norms": grads.tolist()}
-        return [Finding(level="error", message=text, action=action, evidence=evidence)]
-    if len(recent) >= ZEROS and not recent[-ZEROS:].any():
+        action = _go_back(history)
+        return [Finding(level="error", message=text, action=action, evidence={"grad_norms": grads})]
+    if len(recent) >= ZEROS and not any(recent[-ZEROS:]):
         text = f"Loss is exactly 0 for {ZEROS} steps: no token is being trained on"
         action = "Stop. Check that the labels are not all masked (-100)."
         return [Finding(level="critical", message=text, action=action, evidence={"loss": 0.0})]
     return []
+
+
+def _critical(history: History, text: str, evidence: dict[str, Any]) -> Finding:
+    return Finding(level="critical", message=text, action=_go_back(history), evidence=evidence)
+
+
+def _go_back(history: History) -> str:
+    safe = _last_safe(history)
+    resume = f"Resume from {safe}" if safe else "Start again"
+    return f"Stop immediately. {resume} with the learning rate divided by 10."
 
 
 def _last_safe(history: History) -> str | None:
