@@ -31,8 +31,9 @@ def tokenizer() -> Any:
 def run(
     folder: Path, tokenizer: Any, model: Any = None, *callbacks: TrainerCallback, **more: Any
 ) -> tuple[Trainer, History]:
-    """Train; `signals` are the monitor's, everything else the Trainer's arguments."""
+    """Train; `signals` are those of the monitor, if there is one; the rest the Trainer's arguments."""
     signals = more.pop("signals", SignalOptions())
+    monitored = more.pop("monitored", True)
     monitor = heldout.Monitor(runs=folder / "runs", run="r", signals=signals)
     arguments = {
         "output_dir": str(folder / "out"),
@@ -50,10 +51,11 @@ def run(
         train_dataset=encoded(tokenizer, 32),
         data_collator=collate,
         processing_class=tokenizer,
-        callbacks=[monitor, *callbacks],
+        callbacks=[*([monitor] if monitored else []), *callbacks],
     )
     trainer.train(resume_from_checkpoint=any((folder / "out").glob("checkpoint-*")))
-    return trainer, History.of(read(folder / "runs" / "r" / "journal.jsonl")[0])
+    path = folder / "runs" / "r" / "journal.jsonl"
+    return trainer, History.of(read(path)[0] if monitored else [])
 
 
 def heard(model: Any) -> list[tuple[float, int]]:
@@ -129,6 +131,21 @@ def test_a_logged_or_saved_step_is_recorded_with_those_kept_before_it(
     assert steps == list(range(1, STEPS + 1))
     order = [r.step for r in records if isinstance(r, Sample)]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("more", [{}, {"bf16": True}, {"gradient_accumulation_steps": 2}])
+def test_weights_are_bit_equal_past_every_signals_sampling(
+    tmp_path: Path, tokenizer: Any, more: dict[str, Any]
+) -> None:
+    """Gradients are sampled and factors copied every ten steps, weights looked at, layers read."""
+    watched = tiny.lora_model(init_lora_weights="pissa")
+    _, found = run(tmp_path / "watched", tokenizer, watched, max_steps=22, **more)
+    assert [reading.step for reading in found.layers] == [1, 10, 20, 22]
+    assert found.layers[-1].layers[0].impact is not None
+    alone = tiny.lora_model(init_lora_weights="pissa")
+    run(tmp_path / "alone", tokenizer, alone, max_steps=22, monitored=False, **more)
+    weights = zip(watched.parameters(), alone.parameters(), strict=True)
+    assert all(torch.equal(mine, other) for mine, other in weights)
 
 
 class Waits(TorchDispatchMode):

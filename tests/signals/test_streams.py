@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 from heldout.signals.each.streaming_ce import StreamingCE
-from heldout.signals.each.token_entropy import TokenEntropy
+from heldout.signals.each.token_entropy import TokenEntropy, some_positions
 from heldout.signals.entropy import compute_token_entropy
-from heldout.signals.moment import Batch, Moment, Signal, SignalOptions, Start, Values
+from heldout.signals.moment import Batch, Moment, Signal, SignalOptions, Start, Values, to_host
 
 
 def batch(labels: list[list[int]], loss: float, items: int | None = None, **more: Any) -> Batch:
@@ -27,7 +28,7 @@ def batch(labels: list[list[int]], loss: float, items: int | None = None, **more
 
 
 def read(signal: Signal, step: int = 1, seconds: float = 2.0) -> Values:
-    numbers = [tensor.item() for tensor in signal.collect()]
+    numbers = to_host(signal.collect())
     moment = Moment(step=step, seconds=seconds, model=torch.nn.Linear(1, 1))
     return signal.step(moment, numbers)
 
@@ -118,6 +119,23 @@ def test_entropy_from_logits_is_the_mean_over_label_positions() -> None:
     entropies = -(p * p.log()).sum(-1)[:, :-1]
     kept = torch.tensor(labels)[:, 1:] > 0
     assert read(signal)["entropy/train"] == pytest.approx(entropies[kept].mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("most", [1, 3, 40])
+def test_positions_are_spread_evenly_over_those_with_a_label(most: int) -> None:
+    torch.manual_seed(0)
+    is_label = torch.rand(4, 13) > 0.6
+    rows, columns, kept = some_positions(is_label, most)
+    everyone = [tuple(each) for each in is_label.nonzero().tolist()]
+    chosen = list(zip(rows[kept].tolist(), columns[kept].tolist(), strict=True))
+    assert len(chosen) == min(most, len(everyone))
+    places = [everyone.index(each) for each in chosen]
+    gaps = [b - a for a, b in pairwise(places)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_no_label_at_all_is_no_position() -> None:
+    assert not some_positions(torch.zeros(2, 3, dtype=torch.bool), 4)[2].any()
 
 
 def test_entropy_from_a_fused_head_is_used_as_it_is() -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from facts import checkpoint, note, run, sample
@@ -135,6 +136,7 @@ def test_a_place_where_no_journal_can_be_is_a_journal_error(tmp_path: Path) -> N
 KILLED = """
 import sys
 from pathlib import Path
+from typing import Any
 from facts import sample
 from heldout.store.journal import Journal
 journal = Journal(Path(sys.argv[1]))
@@ -248,6 +250,16 @@ def test_a_value_that_is_no_json_is_recorded_as_its_text(path: Path) -> None:
     (fact,) = read(path)[0]
     assert isinstance(fact, Run)
     assert fact.config == {"folder": "somewhere"}
+
+
+def test_a_value_that_holds_itself_is_refused_without_a_word_to_the_training_loop(
+    path: Path,
+) -> None:
+    config: dict[str, Any] = {}
+    config["me"] = config
+    journal = Journal(path)
+    assert not journal.append([Run(id="r", time=0.0, model="m", total_steps=1, config=config)])
+    assert journal.lost == 1
 
 
 def test_a_name_that_is_not_unicode_is_recorded(path: Path) -> None:

@@ -42,6 +42,8 @@ log = logging.getLogger("heldout")
 STATE_NAME = "heldout.json"
 """Beside the Trainer's own files in each checkpoint: what a resumed run continues from."""
 SHARDED = "the weights are sharded over processes (FSDP, ZeRO-3), which is not supported yet"
+WHOLE_WEIGHTS = ("lora_layers", "finite_weights")
+"""Signals that read whole weights, which one process of several cannot where they are sharded."""
 PACKAGES = ("heldout", "torch", "transformers", "trl", "peft", "accelerate")
 
 
@@ -330,7 +332,7 @@ class Monitor(TrainerCallback):
             problems = [each for each in dict.fromkeys(ranks.gather(problem)) if each]
         else:
             problems = [SHARDED] if self.eval_set is not None else []
-        without = ("lora_layers",) if sharded else ()
+        without = WHOLE_WEIGHTS if sharded else ()
         found = None if problems else evaluator
         plan = Plan(
             evaluator=found,
@@ -376,6 +378,10 @@ class Monitor(TrainerCallback):
         for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
+        if plan.without:
+            watch.note(
+                state.global_step, "signal", f"no LoRA layers, no check of weights: {SHARDED}"
+            )
         for remark in about.remarks if about else ():
             watch.note(state.global_step, "data", remark)
 

@@ -165,6 +165,11 @@ def left_out(model: nn.Module) -> dict[str, str]:
     return {name: each for name, each in _survey(model).items() if isinstance(each, str)}
 
 
+def still_there(found: Iterable[Adapted]) -> bool:
+    """Tell whether the same adapters are active in these layers as when they were found."""
+    return all(_active(each.module)[: len(each.adapters)] == each.adapters for each in found)
+
+
 @torch.no_grad()
 def base_square(each: Adapted, start: tuple[Tensor, Tensor] | None = None) -> float | None:
     """Measure ||W0||_F^2 of the frozen weight in float64; None where it cannot be had.

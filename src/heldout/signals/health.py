@@ -105,7 +105,7 @@ class Health:
         if loss is None or not math.isfinite(loss):
             return False
         self._lowest_loss = min(self._lowest_loss, loss)
-        moved = [x.relative for x in readings if x.relative is not None]
+        moved = [far for x in readings if (far := _finite(x)) is not None]
         far = bool(moved) and median(moved) > MOVED_TOO_FAR
         return far and loss > LOSS_ROSE * self._lowest_loss
 
@@ -114,10 +114,17 @@ def _kind(reading: ModuleReading) -> tuple[str, str]:
     return reading.place.stack, reading.place.leaf
 
 
+def _finite(reading: ModuleReading) -> float | None:
+    """The module's movement, None where it is not known or no number: a NaN has no place in order."""
+    far = reading.relative
+    return far if far is not None and math.isfinite(far) else None
+
+
 def _medians(readings: Sequence[ModuleReading]) -> dict[tuple[str, str], float]:
     """The median movement of each kind of module with enough peers, experts aside."""
     moved: dict[tuple[str, str], list[float]] = {}
     for reading in readings:
-        if reading.relative is not None and "expert" not in reading.place.leaf:
-            moved.setdefault(_kind(reading), []).append(reading.relative)
+        far = _finite(reading)
+        if far is not None and "expert" not in reading.place.leaf:
+            moved.setdefault(_kind(reading), []).append(far)
     return {kind: median(found) for kind, found in moved.items() if len(found) >= PEERS}

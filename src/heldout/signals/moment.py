@@ -143,17 +143,17 @@ class Sums:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._sums: tuple[Tensor, ...] = ()
+        self._sums: tuple[Number, ...] = ()
 
-    def add(self, *numbers: Tensor) -> None:
-        """Add one micro-batch's numbers, as 0-dimensional tensors."""
+    def add(self, *numbers: Number) -> None:
+        """Add one micro-batch's numbers."""
         assert len(numbers) == self._width
         before = self._sums
         self._sums = (
             tuple(a + b for a, b in zip(before, numbers, strict=True)) if before else numbers
         )
 
-    def take(self) -> tuple[Tensor, ...]:
+    def take(self) -> tuple[Number, ...]:
         """Hand over the sums and start anew; () when nothing was added."""
         taken, self._sums = self._sums, ()
         return taken

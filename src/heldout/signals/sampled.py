@@ -39,8 +39,7 @@ def take_samples(model: nn.Module) -> dict[str, Sample]:
     total = sum(weight.numel() for weight in found.values())
     samples = {}
     for name, weight in found.items():
-        most = max(FEWEST_ENTRIES, weight.numel() * MOST_ENTRIES // max(1, total))
-        stride = _coprime(max(1, weight.numel() // most), weight.shape[-1])
+        stride = _coprime(_stride(weight.numel(), total), weight.shape[-1])
         place = locate(name.removesuffix(".weight"), lists)
         entries = weight.detach().flatten()[::stride].clone()
         samples[name] = Sample(place=place, stride=stride, entries=entries)
@@ -78,6 +77,12 @@ def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, weight in model.named_parameters():
         if weight.requires_grad and weight.dim() > 1:
             yield name, weight
+
+
+def _stride(entries: int, total: int) -> int:
+    """How far apart the kept entries of a weight lie, for its share of what is kept of all."""
+    share = math.ceil(total / MOST_ENTRIES)
+    return max(1, min(share, entries // FEWEST_ENTRIES))
 
 
 def _coprime(stride: int, width: int) -> int:

@@ -99,7 +99,7 @@ class Journal:
                 os.ftruncate(self._file, self._size)
             self._torn = True
             whole = os.write(self._file, data) == len(data)
-        except (OSError, TypeError, ValueError):
+        except (OSError, RecursionError, TypeError, ValueError):
             whole = False
         if whole:
             self._size += len(data)

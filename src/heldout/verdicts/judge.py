@@ -7,6 +7,7 @@ journal later, and judging a prefix all agree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 import heldout.verdicts.rules
 from heldout.derive.history import History
@@ -31,6 +32,10 @@ class Judge:
     def __init__(self, rules: Sequence[Rule] | None = None) -> None:
         self.rules = all_rules() if rules is None else list(rules)
         self.history = History()
+        self._asked = {
+            kind: [rule for rule in self.rules if kind is Run or kind in rule.on]
+            for kind in get_args(AnyRecord)
+        }
 
     def feed(self, fact: AnyRecord) -> list[Judged]:
         """Fold in one fact; returns new verdicts, then a new decision if it changed.
@@ -43,10 +48,8 @@ class Judge:
             return []
         self.history.add(fact)
         judged: list[Judged] = []
-        for rule in self.rules:
-            for verdict in (
-                judge_rule(rule, self.history) if isinstance(fact, (Run, *rule.on)) else []
-            ):
+        for rule in self._asked[type(fact)]:
+            for verdict in judge_rule(rule, self.history):
                 self.history.add(verdict)
                 judged.append(verdict)
         if judged or isinstance(fact, EvalResult | Checkpoint | Note):

@@ -32,14 +32,16 @@ class FiniteWeights(Signal):
 
     @torch.no_grad()
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
-        """Look when it is due; waits for the device once."""
+        """Look when it is due; waits for the device once, and once for each tensor in doubt."""
         if moment.step % EVERY and not moment.last:
             return {}
         weights = [w.detach() for w in moment.model.parameters() if w.requires_grad and w.numel()]
         if not weights:
             return {}
         norms = to_host(torch._foreach_norm(weights))
-        return {"weights/non_finite": float(sum(not math.isfinite(norm) for norm in norms))}
+        suspects = [w for w, norm in zip(weights, norms, strict=True) if not math.isfinite(norm)]
+        # a norm of finite weights can be too large for their own type: float16 ends at 65,504
+        return {"weights/non_finite": float(sum(not w.isfinite().all() for w in suspects))}
 
 
 SIGNAL = FiniteWeights

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from heldout.records import Layers, LayerState
-from heldout.signals.adapters import Adapted, adapted, left_out
+from heldout.signals.adapters import Adapted, adapted, left_out, still_there
 from heldout.signals.health import Health
 from heldout.signals.impact import Impact
 from heldout.signals.lora import ModuleReading, layers_of, read_modules, start_of_run
@@ -73,7 +73,7 @@ class LoraLayers(Signal):
         """A reading when one is due."""
         if not (self._due(moment.step) or moment.last):
             return ()
-        self._next = moment.step + max(EVERY, moment.step // SHARE_OF_RUN)
+        self._next = moment.step - moment.step % EVERY + max(EVERY, moment.step // SHARE_OF_RUN)
         if self._found:
             return [self._read_adapters(moment, values.get("loss/streaming"))]
         if self._samples:
@@ -97,7 +97,8 @@ class LoraLayers(Signal):
         return step == 1 or (step % EVERY == 0 and step >= self._next)
 
     def _read_adapters(self, moment: Moment, loss: float | None) -> Layers:
-        self._found = adapted(moment.model)
+        if moment.last or not still_there(self._found):
+            self._found = adapted(moment.model)
         modules = read_modules(self._found, self._start)
         unchanged = self._one_step.after(self._found, modules)
         trained = {each.name: each.is_trained() for each in self._found}

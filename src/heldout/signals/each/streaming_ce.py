@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
 from heldout.records import Metric
-from heldout.signals.moment import Batch, Moment, Signal, Start, Sums, Values
+from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Sums, Values
 
 NO_LOSS = (
     "no streaming CE: the model returns no loss, since the Trainer computes it outside (label "
@@ -79,7 +77,7 @@ class StreamingCE(Signal):
         loss = loss.detach()
         self._sums.add(loss.float() * divided_by, count)
 
-    def collect(self) -> Sequence[Tensor]:
+    def collect(self) -> Sequence[Number]:
         """The step's summed loss and its number of label tokens."""
         return self._sums.take()
 

@@ -97,7 +97,6 @@ class Throughput(Signal):
     def __init__(self) -> None:
         self._sums = Sums(3)
         self._positions = 0.0
-        self._none, self._one = torch.zeros((), dtype=torch.long), torch.ones((), dtype=torch.long)
         self._total = self._labels = self._seconds = 0.0
         self._marks = deque([self._mark()], maxlen=WINDOW + 1)
 
@@ -105,18 +104,18 @@ class Throughput(Signal):
         """Count on the device; what the host knows already, on the host."""
         mask, ids = batch.attention_mask_BT, batch.input_ids_BT
         if isinstance(mask, Tensor) and mask.dim() == 2:
-            tokens = torch.count_nonzero(mask)
+            tokens: Number = torch.count_nonzero(mask)
             self._positions += mask.numel()
         elif ids is not None:
-            tokens = torch.tensor(ids.numel())
+            tokens = float(ids.numel())
             self._positions += ids.numel() if mask is None else math.nan
         else:
             return
         labels = batch.label_tokens
         if labels is None:
-            self._sums.add(tokens, self._none, self._none)
+            self._sums.add(tokens, 0.0, 0.0)
         else:
-            self._sums.add(tokens, labels, self._one)
+            self._sums.add(tokens, labels, 1.0)
 
     def collect(self) -> Sequence[Number]:
         """This step's tokens, label tokens, micro-batches with labels, and positions.

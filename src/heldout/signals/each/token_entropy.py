@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heldout.records import Metric
 from heldout.signals.entropy import row_entropies
-from heldout.signals.moment import Batch, Moment, Signal, Sums, Values
+from heldout.signals.moment import Batch, Moment, Number, Signal, Sums, Values
 
 MAX_ROWS = 256
 MAX_LOGITS = {"cpu": 2**22}
@@ -61,15 +61,16 @@ class TokenEntropy(Signal):
         if logits.shape[1] != is_label_BT.shape[1] + 1:
             return
         most = most_rows(logits)
-        if is_label_BT.numel() <= most:
-            entropies_R = row_entropies(logits.detach()[:, :-1]).flatten()
-            kept_R = is_label_BT.flatten()
-        else:
-            b_R, t_R, kept_R = some_positions(is_label_BT, most)
-            entropies_R = row_entropies(logits.detach()[b_R, t_R])
+        if logits.device.type == "cpu":  # where choosing rows waits for nothing
+            rows_R = logits.detach()[:, :-1][is_label_BT]
+            rows_R = rows_R[:: -(-len(rows_R) // most)] if len(rows_R) > most else rows_R
+            self._sums.add(row_entropies(rows_R).sum(), float(len(rows_R)))
+            return
+        b_R, t_R, kept_R = some_positions(is_label_BT, most)
+        entropies_R = row_entropies(logits.detach()[b_R, t_R])
         self._sums.add(entropies_R.where(kept_R, 0.0).sum(), kept_R.sum())
 
-    def collect(self) -> Sequence[Tensor]:
+    def collect(self) -> Sequence[Number]:
         """The entropies' sum and the number of positions over the step's micro-batches."""
         return self._sums.take()
 

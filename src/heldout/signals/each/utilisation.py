@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from heldout.records import Metric
-from heldout.signals.moment import Batch, Moment, Signal, Start, Sums, Values
+from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Sums, Values
 from heldout.signals.peaks import accelerators, peak_flops
 
 WINDOW = 20
@@ -100,9 +100,9 @@ class Utilisation(Signal):
         elif ids is not None:
             known = mask is None and ids.dim() == 2 and len(ids) > 1
             pairs = ids.numel() * ids.shape[-1] if known else 0
-            self._sums.add(torch.tensor(float(ids.numel())), torch.tensor(float(pairs)))
+            self._sums.add(float(ids.numel()), float(pairs))
 
-    def collect(self) -> Sequence[Tensor]:
+    def collect(self) -> Sequence[Number]:
         """This step's tokens and pairs."""
         return self._sums.take()
 
