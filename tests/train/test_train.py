@@ -7,9 +7,11 @@ import pytest
 import tiny
 import yaml
 
+import heldout.signals.each
 from heldout.config import load
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError, EmptySet, ModelError
+from heldout.folder import load as load_all
 from heldout.records import Note
 from heldout.store.journal import read
 from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
@@ -59,6 +61,20 @@ def test_a_config_trains_a_watched_model(tmp_path: Path, config: dict[str, Any])
     assert "train.jsonl:21: not JSON" in found.run.config["skipped_training_lines"][0]
     adapter = folder / "checkpoints" / "checkpoint-4" / "adapter_model.safetensors"
     assert adapter.is_file()
+
+
+def test_the_journal_holds_every_signal_that_a_cpu_has(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    found = history(train(settings(tmp_path, config, "train.steps=10", "eval.every=5")))
+    promised = {
+        m.name for signal in load_all(heldout.signals.each, "SIGNAL") for m in signal.metrics
+    }
+    of_devices = {name for name in promised if name.startswith(("memory/device", "gpu/"))}
+    elsewhere = {"utilisation/mfu", "loss/trainer_eval", *of_devices}
+    assert set(found.columns.series) == promised - elsewhere
+    assert all(layer.impact is not None for layer in found.layers[-1].layers)
+    assert all(layer.speed is not None for layer in found.layers[-1].layers)
 
 
 def test_the_same_command_continues_an_interrupted_run(
