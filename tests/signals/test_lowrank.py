@@ -98,7 +98,7 @@ def test_a_wide_product_is_read_as_its_singular_values_say(into: int, dtype: tor
     assert_right(cast(factors(into, into=into, experts=3), dtype))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     out=st.integers(1, 60),
@@ -114,7 +114,7 @@ def test_any_product_is_read_as_its_singular_values_say(
     assert_right(cast(factors(seed, out, into, r, experts, 10**spread), dtype))
 
 
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 10_000),
     r=st.integers(2, 12),
@@ -123,11 +123,14 @@ def test_any_product_is_read_as_its_singular_values_say(
     spread=st.floats(-6, 0),
     dtype=st.sampled_from(DTYPES),
 )
-def test_factors_that_cancel_cost_no_digits(
+def test_factors_that_cancel_cost_no_digits_but_those_beyond_float64(
     seed: int, r: int, out: int, gauge: float, spread: float, dtype: torch.dtype
 ) -> None:
-    pair = mixed(factors(seed, out, r=r, spread=10**spread), seed + 1, 10**gauge)
-    assert_right(cast(pair, dtype))
+    """Beyond are factors whose product is less than a hundred-thousandth of theirs, in norms."""
+    b, a = cast(mixed(factors(seed, out, 20, r, spread=10**spread), seed + 1, 10**gauge), dtype)
+    b64, a64 = b.double(), a.double()
+    cancelling = ((b64.norm() * a64.norm()) / (b64 @ a64).norm()).square().item()
+    assert_right((b, a), rel=max(1e-5, 1e-15 * cancelling))
 
 
 @pytest.mark.parametrize("level", ["medium", "high"])
@@ -189,9 +192,7 @@ def test_a_factor_that_is_not_finite_is_told_and_spoils_no_other(
 
 def test_stacks_of_any_shape_come_back_in_the_given_order() -> None:
     shapes = [(9, 40, 4, 1), (BLOCK + 9, 7, 2, 3), (40, 9, 4, 2), (8, 8, 8, 1), (9, 40, 4, 5)]
-    pairs = [
-        cast(factors(i, *shape), DTYPES[i % 3]) for i, shape in enumerate(shapes)
-    ]
+    pairs = [cast(factors(i, *shape), DTYPES[i % 3]) for i, shape in enumerate(shapes)]
     pairs.insert(2, cast(mixed(factors(9), 1, 1e-5), torch.float32))
     for (b, a), found in zip(pairs, read(*pairs), strict=True):
         assert_is(found, materialised(b.double() @ a.double(), b.shape[2]))
@@ -217,7 +218,7 @@ def test_factors_are_read_one_pair_at_a_time_and_left_as_they_are() -> None:
         assert torch.equal(a, a0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     out=st.sampled_from((30, BLOCK + 30)),
@@ -236,8 +237,8 @@ def test_a_small_movement_from_a_start_is_read_to_its_last_digits(
     sides: tuple[int, int],
     dtype: torch.dtype,
 ) -> None:
-    before = cast(factors(seed, out, r=r, experts=experts), dtype)
-    step = factors(seed + 1, out, r=r, experts=experts)
+    before = cast(factors(seed, out, 20, r, experts), dtype)
+    step = factors(seed + 1, out, 20, r, experts)
     now = (
         before[0] + (step[0] * sides[0] * 10**size).to(dtype),
         before[1] + (step[1] * sides[1] * 10**size).to(dtype),

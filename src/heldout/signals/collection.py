@@ -176,9 +176,13 @@ def _all() -> dict[str, type[Signal]]:
 
 def _sums(collect: Callable[[], Sequence[Number]], width: int) -> tuple[Number, ...]:
     found = tuple(collect())
-    if found and (len(found) != width or any(isinstance(x, Tensor) and x.dim() for x in found)):
+    if found and (len(found) != width or not all(map(_is_number, found))):
         raise ValueError(f"{width} numbers were promised, found {found}")
     return found
+
+
+def _is_number(x: object) -> bool:
+    return not x.dim() if isinstance(x, Tensor) else isinstance(x, float | int)
 
 
 def on_host(kept: Sequence[Kept]) -> list[Numbers]:

@@ -7,6 +7,7 @@ its movement does not. It speaks of the training loss, not of the held-out one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,15 +94,17 @@ class Impact:
         """The witness's gradient norm before and after clipping; nothing where it was not seen."""
         before, self._unclipped = self._unclipped, None
         grad = None if self._witness is None else self._witness.grad
-        return [] if before is None or grad is None else [before, grad.norm()]
+        return [] if before is None or grad is None else [before, _norm(grad)]
 
     def _average(self, name: str, value: float) -> None:
+        if not math.isfinite(value):  # not defined, or a step that would spoil the mean for good
+            return
         mass, weight = self._means.get(name, (0.0, 0.0))
         self._means[name] = mass + ALPHA * (value - mass), weight + ALPHA * (1 - weight)
 
     def _before_clipping(self, parameter: Any) -> None:
         if self.armed:
-            self._unclipped = parameter.grad.norm()
+            self._unclipped = _norm(parameter.grad)
 
 
 def _slope(each: Adapted) -> Tensor:
@@ -110,6 +113,12 @@ def _slope(each: Adapted) -> Tensor:
         return torch.full((), torch.nan)
     known = [(p, p.grad) for p in each.zero_side() if p.grad is not None]
     return sum((_dot(p.detach(), g) for p, g in known), torch.zeros(()))
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """In float32: in half, the two norms would differ by their own rounding."""
+    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
+    return norm
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

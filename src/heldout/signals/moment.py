@@ -134,7 +134,9 @@ def stacked_on(device: torch.device, numbers: Sequence[Number]) -> Tensor:
     wide = torch.float32 if device.type == "mps" else torch.float64
     if not numbers:
         return torch.zeros(0, dtype=wide, device=device)
-    tensors = [torch.as_tensor(number).detach() for number in numbers]
+    tensors = [
+        x.detach() if isinstance(x, Tensor) else torch.tensor(x, dtype=wide) for x in numbers
+    ]
     return torch.stack([tensor.to(device, wide, non_blocking=True) for tensor in tensors])
 
 
