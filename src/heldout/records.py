@@ -190,11 +190,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     """What one optimizer step changed, as `relative`."""
     impact: float | None = None
-    """Dependence of the training loss: mean over steps of |<B, dL/dB>|, summed over modules, nats."""
+    """Dependence of the training loss: mean over steps of |<B, dL/dB>|, summed over those modules where it
+    is defined (low-rank adapters that started at zero), nats."""
     impact_share: float | None = None
     """`impact` over its sum over all layers."""
     grad: float | None = None
-    """Norm of the factors' gradients before clipping, at the last sampled step."""
+    """Norm of the factors' gradients at the last sampled step, before clipping unless the note says so."""
     state: LayerState = "ok"
     """The worst state of any module."""
 

@@ -80,8 +80,10 @@ class Together:
     def __init__(self, plan: Plan) -> None:
         self.leaving = False
         """Whether this process has left, or is about to say so."""
-        self.added = self.tried = -1
-        """The last step whose sums were added up, and the last whose evaluation was begun."""
+        self.pending = False
+        """Whether a step ended whose sums are still to be added up."""
+        self.tried = -1
+        """The last step whose evaluation was begun."""
         self._plan = plan
         self._ranks = plan.ranks
         self._shape = (plan.signals.every, width(plan.without))
@@ -95,16 +97,25 @@ class Together:
 
     def leave(self, step: int, last: bool) -> None:
         """Take part in what the others wait for after `step`, only to say that this one leaves."""
-        self.leaving = True
-        if step and self._plan.recorded(step, last):
-            self.add(step, None, [])
-        if self._plan.due(step, last) if step else self._plan.at_start:
+        self.leaving = self.pending = True
+        if self._plan.recorded(step, last):
+            self.add(None, [])
+        if self._plan.due(step, last):
             self.score(step)
 
-    def add(self, step: int, signals: Signals | None, kept: Sequence[Kept]) -> list[Numbers]:
-        """Each kept step's sums by signal, over all processes unless `alone`. A collective call."""
-        if self._adding and self.added != step:
-            self.added = step
+    def leave_at_start(self, step: int) -> None:
+        """The same before training, which starts or resumes at `step`."""
+        self.leaving = True
+        if self._plan.at_start and not step:
+            self.score(0)
+
+    def add(self, signals: Signals | None, kept: Sequence[Kept]) -> list[Numbers]:
+        """Each kept step's sums by signal, over all processes unless `alone`. A collective call.
+
+        Nothing is asked of the others where no step is `pending`.
+        """
+        if self._adding and self.pending:
+            self.pending = False
             device = self._ranks.device
             rows = torch.zeros(self._shape, dtype=torch.float64, device=device)
             if signals:
@@ -154,15 +165,15 @@ class Follower:
     def step(self, step: int, model: nn.Module, last: bool = False) -> None:
         """An optimizer step ended."""
         self._kept.append(self._signals.collect())
+        self.together.pending = True
         if self.plan.recorded(step, last):
-            self.flush(step)
+            self.flush()
         if self.plan.due(step, last):
             self.evaluate(model, step)
 
-    def flush(self, step: int) -> None:
+    def flush(self) -> None:
         """Hand over the sums of the steps since the last time."""
-        if self._kept:
-            self.together.add(step, self._signals, self._kept)
+        self.together.add(self._signals, self._kept)
         self._kept = []
 
     def evaluate(self, model: nn.Module, step: int) -> None:
@@ -206,6 +217,7 @@ class Watch:
         self._laps = Laps()
         self._moments: list[Moment] = []
         self._kept: list[Kept] = []
+        self._late: list[Sample] = []
         self._said_missing = False
         self._warned = False
         self._owed: list[AnyRecord] = []
@@ -254,11 +266,10 @@ class Watch:
     ) -> None:
         """An optimizer step ended: record it, and evaluate where the plan says so."""
         self._kept.append(self._signals.collect())
-        numbers: list[Numbers] = []
+        self.together.pending = True
         recorded = self.plan.recorded(step, last)
-        if recorded:  # waits for the device, so the step's time is whole after it
-            numbers = self._guard("sums", self.together.add, step, self._signals, self._kept) or []
-            self._kept = []
+        # waits for the device, so the step's time is whole after it
+        numbers = self._sums() if recorded else []
         self.lap("optimizer")
         laps = self._laps.take()
         moment = Moment(
@@ -276,23 +287,23 @@ class Watch:
         if self.plan.due(step, last):
             self.evaluate(model, step)
 
-    def flush(self, step: int) -> None:
-        """Record the steps that were kept since the last time."""
+    def flush(self) -> None:
+        """Record the steps that were kept since the last time; every process must do it."""
         if self._kept:
-            numbers = self._guard("sums", self.together.add, step, self._signals, self._kept) or []
-            self._kept = []
-            self._record(numbers)
+            self._record(self._sums())
 
     def log(self, step: int, logs: Mapping[str, object]) -> None:
         """The loop logged numbers by its own names at `step`."""
-        self.flush(step)
         values = self._signals.log({k: float(v) for k, v in logs.items() if _is_number(v)})
+        if self.together.alone:
+            self.flush()
         if values:
-            self._write([Sample(step=step, time=time.time(), values=values)])
+            self._late.append(Sample(step=step, time=time.time(), values=values))
+        if not self._kept:  # else behind the steps that other processes still have to add to
+            self._write_late()
 
     def saved(self, step: int, path: str) -> None:
         """A checkpoint of `step` was saved as the folder called `path`."""
-        self.flush(step)
         self._write([Checkpoint(step=step, time=time.time(), path=path)], durable=True)
 
     def removed(self, step: int, path: str) -> None:
@@ -315,6 +326,14 @@ class Watch:
         """Take every hook off the model."""
         self._signals.end()
 
+    def abandon(self) -> None:
+        """Watching failed, training goes on: say so, and close the journal."""
+        if not self._ended:
+            self._ended = True
+            atexit.unregister(self.end)
+            self.note(self.history.step, "failure", "heldout failed and watches this run no more")
+            self._guard("journal", self.journal.close)
+
     def end(self, step: int, model: nn.Module | None, failure: str = "") -> None:
         """Training is over: evaluate the last weights, say how it ended, close the journal."""
         if self._ended:
@@ -322,8 +341,11 @@ class Watch:
         self._ended = True
         atexit.unregister(self.end)
         if not failure or self.together.alone:
-            self.flush(step)
+            self.flush()
         if model is not None and not failure:
+            seconds = 0.0  # a stop decided after the step's end: it was not known to be the last
+            moment = Moment(step=step, seconds=seconds, model=model, last=True)
+            self._write(self._signals.records(moment, {}))
             self.evaluate(model, step)
         step = self.history.step if failure else step
         self.note(step, "failed" if failure else "finished", failure)
@@ -346,6 +368,7 @@ class Watch:
             values = self._signals.step(moment, numbers[i] if i < len(numbers) else {})
             if values:
                 self._write([Sample(step=moment.step, time=time.time(), values=values)])
+        self._write_late()
         if not self._said_missing and moments:
             self._said_missing = True
             for text in self._signals.missing():
@@ -355,6 +378,15 @@ class Watch:
             text = "a process left: counts and losses are the main process's own from here on"
             self.note(moments[-1].step, "failure", text)
         return values
+
+    def _sums(self) -> list[Numbers]:
+        """The kept steps' sums, over all processes."""
+        kept, self._kept = self._kept, []
+        return self._guard("sums", self.together.add, self._signals, kept) or []
+
+    def _write_late(self) -> None:
+        late, self._late = self._late, []
+        self._write(list(late))
 
     def _signal_failed(self, name: str, error: Exception) -> None:
         log.warning("heldout: %s failed; training goes on", name, exc_info=error)

@@ -4,7 +4,8 @@ HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another proc
 "broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
 "gone" (the monitor of the main process fails at step 2), "late" (it fails after the last
 evaluation), "away" (the second process's monitor fails at step 2), "together" (numbers are recorded
-every third step), "accumulated" (two micro-batches a step). Each process writes the losses that the
+every third step), "accumulated" (two micro-batches a step),
+"resumed" (from the last checkpoint, to step 6), "resumed busy". Each process writes the losses that the
 Trainer logged and a sum over the trained weights, and what `listen` heard.
 """
 
@@ -29,7 +30,7 @@ from heldout.watch import Follower, Watch
 
 def spoil(how: str, folder: Path, rank: int, model: Any) -> object:
     """Make `how` happen; returns what must live as long as the run."""
-    if how == "busy" and rank == 0:
+    if how.endswith("busy") and rank == 0:
         return Journal(folder / "runs" / "r" / "journal.jsonl")
     if how == "broken" and rank == 1:
         Scorer.score = lambda *args: 1 / 0  # type: ignore[assignment, method-assign]
@@ -83,7 +84,7 @@ def main(folder: Path, how: str) -> None:
     tokenizer, model = tiny.tokenizer(), tiny.lora_model()
     arguments = TrainingArguments(
         output_dir=str(folder / "out"),
-        max_steps=4,
+        max_steps=6 if how.startswith("resumed") else 4,
         per_device_train_batch_size=2,
         learning_rate=1e-2,
         logging_steps=100 if how == "together" else 1,
@@ -112,7 +113,7 @@ def main(folder: Path, how: str) -> None:
     )
     held = spoil(how, folder, arguments.process_index, model)
     direct = listen(model)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=how.startswith("resumed"))
     del held
     total = torch.ones(1)
     torch.distributed.all_reduce(total)  # what a script may do next: all must still be in step

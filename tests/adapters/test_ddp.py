@@ -26,7 +26,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 
 def run(folder: Path, how: str) -> list[object]:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     tiny.write_jsonl(folder / "fixed_eval.jsonl", tiny.rows(33)[10:])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
@@ -127,3 +127,13 @@ def test_losses_and_tokens_are_those_of_all_label_tokens_of_all_processes(
         assert found.columns.get("throughput/label_tokens").values[step] == labels
         assert found.columns.get("throughput/tokens_per_step").values[step] == tokens
     assert list(found.columns.get("loss/step").steps) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("how", "stopped"), [("resumed", False), ("resumed busy", True)])
+def test_a_resumed_run_goes_on_also_where_one_process_cannot_watch(
+    tmp_path: Path, how: str, stopped: bool
+) -> None:
+    run(tmp_path / "run", "watched")
+    run(tmp_path / "run", how)
+    found = history(tmp_path / "run")
+    assert len(found.columns.get("loss/step")) == (4 if stopped else 6)

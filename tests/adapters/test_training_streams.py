@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from heldout.derive.history import History
 from heldout.errors import ConfigError
 from heldout.records import Sample
 from heldout.signals.moment import SignalOptions
-from heldout.store.journal import read
+from heldout.store.journal import Journal, read
 
 STEPS = 12
 
@@ -33,7 +34,7 @@ def run(
 ) -> tuple[Trainer, History]:
     """Train; `signals` are those of the monitor, if there is one; the rest the Trainer's arguments."""
     signals = more.pop("signals", SignalOptions())
-    monitored = more.pop("monitored", True)
+    monitored, eval_rows = more.pop("monitored", True), more.pop("eval_rows", None)
     monitor = heldout.Monitor(runs=folder / "runs", run="r", signals=signals)
     arguments = {
         "output_dir": str(folder / "out"),
@@ -49,6 +50,7 @@ def run(
         model=model or tiny.lora_model(),
         args=TrainingArguments(**{**arguments, **more}),
         train_dataset=encoded(tokenizer, 32),
+        eval_dataset=eval_rows,
         data_collator=collate,
         processing_class=tokenizer,
         callbacks=[*([monitor] if monitored else []), *callbacks],
@@ -141,7 +143,7 @@ def test_weights_are_bit_equal_past_every_signals_sampling(
     watched = tiny.lora_model(init_lora_weights="pissa")
     _, found = run(tmp_path / "watched", tokenizer, watched, max_steps=22, **more)
     assert [reading.step for reading in found.layers] == [1, 10, 20, 22]
-    assert found.layers[-1].layers[0].impact is not None
+    assert found.layers[-1].layers[0].grad
     alone = tiny.lora_model(init_lora_weights="pissa")
     run(tmp_path / "alone", tokenizer, alone, max_steps=22, monitored=False, **more)
     weights = zip(watched.parameters(), alone.parameters(), strict=True)
@@ -181,8 +183,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def test_steps_between_recordings_wait_for_nothing(
-    tmp_path: Path, tokenizer: Any, waits: list[tuple[str, int]]
+    tmp_path: Path,
+    tokenizer: Any,
+    waits: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("heldout.signals.each.token_entropy.HOST", "as on another device")
     run(tmp_path, tokenizer, logging_steps=100, signals=SignalOptions(every=6))
     reading = {("on_step_end", 1), ("on_step_end", 10), ("on_pre_optimizer_step", 9)}
     recording = {("on_step_end", 6), ("on_step_end", 12)}
@@ -216,3 +222,61 @@ def test_a_loss_that_the_trainer_computes_itself_is_said_to_be_missing(
 def test_options_below_one_step_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"signals\.{next(iter(options))} must be at least 1"):
         SignalOptions(**options)
+
+
+def test_the_trainers_own_evaluation_is_no_part_of_a_step(tmp_path: Path, tokenizer: Any) -> None:
+    model = tiny.lora_model()
+
+    def slow(module: Any, *args: Any) -> None:
+        if not module.training:
+            time.sleep(0.1)
+
+    model.get_base_model().register_forward_pre_hook(slow)
+    rows = encoded(tokenizer, 8)
+    _, found = run(tmp_path, tokenizer, model, eval_strategy="steps", eval_steps=4, eval_rows=rows)
+    evaluation, other = (found.columns.get(f"time/{name}") for name in ("evaluation", "other"))
+    assert evaluation.steps.tolist() == [5, 9]
+    assert (evaluation.values >= 0.1).all()
+    assert other.values.max() < evaluation.values.min()
+
+
+def test_a_pass_without_gradients_in_training_is_not_counted(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """A reference model's pass, as in DPO, or a generation, as in GRPO."""
+
+    class Reference(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            ids = torch.ones(2, 50, dtype=torch.long)
+            with torch.no_grad():
+                kwargs["model"](input_ids=ids, attention_mask=ids, labels=ids)
+
+    _, alone = run(tmp_path / "alone", tokenizer)
+    _, found = run(tmp_path / "beside", tokenizer, None, Reference())
+    for name in ("loss/step", "throughput/tokens_per_step"):
+        assert found.columns.get(name).values.tolist() == alone.columns.get(name).values.tolist()
+
+
+def test_a_run_that_is_stopped_after_a_step_is_read_at_that_step(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    class Stop(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop |= state.global_step == 7
+
+    _, found = run(tmp_path, tokenizer, None, Stop(), signals=SignalOptions(every=5))
+    assert [reading.step for reading in found.layers] == [1, 7]
+    assert found.columns.get("loss/step").steps.tolist() == list(range(1, 8))
+
+
+def test_a_monitor_that_fails_closes_its_journal_and_says_so(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr("heldout.watch.Watch.before_update", fail)
+    trainer, found = run(tmp_path, tokenizer)
+    assert trainer.state.global_step == STEPS
+    assert [note.text for note in found.notes] == ["heldout failed and watches this run no more"]
+    Journal(tmp_path / "runs" / "r" / "journal.jsonl").close()

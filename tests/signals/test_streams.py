@@ -134,6 +134,20 @@ def test_positions_are_spread_evenly_over_those_with_a_label(most: int) -> None:
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
+@pytest.mark.parametrize("host", ["cpu", "as on another device"])
+def test_a_sample_of_a_large_micro_batch_weighs_as_much_as_all_of_it(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heldout.signals.each.token_entropy.HOST", host)
+    signal = TokenEntropy()
+    certain, uniform = torch.full((1, 2001, 7), -math.inf), torch.zeros(1, 11, 7)
+    certain[..., 3] = 0.0
+    signal.forward(batch([[3] * 2001], loss=1.0, logits=certain))
+    signal.forward(batch([[3] * 11], loss=1.0, logits=uniform))
+    expected = 10 * math.log(7) / 2010
+    assert read(signal)["entropy/train"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_no_label_at_all_is_no_position() -> None:
     assert not some_positions(torch.zeros(2, 3, dtype=torch.bool), 4)[2].any()
 

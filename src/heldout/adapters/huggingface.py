@@ -137,6 +137,7 @@ class Monitor(TrainerCallback):
         self._listeners = list(listeners)
         self._hook: Any = None
         self._learning_rate: float | None = None
+        self._evaluating = False
 
     @_harmless
     def on_train_begin(
@@ -147,7 +148,7 @@ class Monitor(TrainerCallback):
         model = kwargs["model"]
         plan, problems = self._plan(args, model, kwargs.get("processing_class"))
         together = self._together = Together(plan)
-        with self._answering(together, state.global_step):
+        with self._answering(lambda: together.leave_at_start(state.global_step)):
             start = self._start(args, state, model)
             if state.is_world_process_zero:
                 self._begin(args, state, start, plan, problems)
@@ -184,7 +185,7 @@ class Monitor(TrainerCallback):
         step, model, together = state.global_step, kwargs["model"], self._together
         if together is None:
             return
-        with self._answering(together, step, last):
+        with self._answering(lambda: together.leave(step, last)):
             if self.watch:
                 self.watch.step(step, model, self._learning_rate, last)
             elif self._follower:
@@ -202,12 +203,10 @@ class Monitor(TrainerCallback):
         logs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Record the Trainer's own numbers."""
-        self._lap("other")
+        """Record the Trainer's own numbers; its evaluation logs before it is over."""
+        self._lap("evaluation" if self._evaluating else "other")
         if self.watch:
             self.watch.log(state.global_step, dict(logs or {}))
-        else:
-            self._flush(state.global_step)
         self._lap("monitor")
 
     @_harmless
@@ -216,8 +215,8 @@ class Monitor(TrainerCallback):
     ) -> None:
         """Record the checkpoint and leave beside it what a resumed run needs."""
         self._lap("saving")
+        self._flush()
         if not self.watch:
-            self._flush(state.global_step)
             return
         name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         folder = Path(args.output_dir or ".") / name
@@ -236,6 +235,13 @@ class Monitor(TrainerCallback):
     ) -> None:
         """The Trainer's own evaluation is not training time."""
         self._lap("evaluation")
+        self._evaluating = False
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The Trainer's own evaluation is under way."""
+        self._evaluating = True
 
     @_harmless
     def on_train_end(
@@ -257,9 +263,9 @@ class Monitor(TrainerCallback):
             watch.end(step, model, failure)
         elif together and not failure:
             if follower:
-                follower.flush(step)
+                follower.flush()
             else:
-                together.add(step, None, [])
+                together.add(None, [])
             if model is not None and follower:
                 follower.evaluate(model, step)
             elif model is not None:
@@ -273,14 +279,18 @@ class Monitor(TrainerCallback):
             self._together.leaving |= leaving
         if self.watch is not None:
             self.watch.let_go()
+            if leaving:
+                self.watch.abandon()
         self._hook = self.watch = self._follower = None
 
-    def _flush(self, step: int) -> None:
-        """Take part where the main process records what it kept."""
-        if self._follower:
-            self._follower.flush(step)
-        elif self._together and step:
-            self._together.add(step, None, [])
+    def _flush(self) -> None:
+        """Record what was kept, in every process."""
+        if self.watch:
+            self.watch.flush()
+        elif self._follower:
+            self._follower.flush()
+        elif self._together:
+            self._together.add(None, [])
 
     def _lap(self, phase: str) -> None:
         if self.watch:
@@ -293,13 +303,13 @@ class Monitor(TrainerCallback):
                 self.watch.removed(saved.step, saved.path)
 
     @contextmanager
-    def _answering(self, together: Together, step: int, last: bool = False) -> Iterator[None]:
-        """Should our part fail, tell the other processes, who wait for this one after `step`."""
+    def _answering(self, leave: Callable[[], None]) -> Iterator[None]:
+        """Should our part fail, `leave` where the other processes wait for this one."""
         try:
             yield
         except Exception:
             self.let_go(leaving=True)
-            together.leave(step, last)
+            leave()
             raise
 
     def _start(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> Start:
@@ -421,8 +431,8 @@ class Monitor(TrainerCallback):
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         watching = self.watch or self._follower
-        if watching is None or not module.training:
-            return
+        if watching is None or not module.training or not torch.is_grad_enabled():
+            return  # an evaluation, a reference model's pass, a generation
         watching.forward(
             Batch(
                 input_ids_BT=kwargs.get("input_ids", args[0] if args else None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
 
@@ -16,8 +17,8 @@ class Series:
     """One metric over steps; `steps` ascend and `values` may hold NaN and infinities."""
 
     def __init__(self) -> None:
-        self._steps: list[int] = []
-        self._values: list[float] = []
+        self._steps = array("q")
+        self._values = array("d")
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -39,11 +40,11 @@ class Series:
 
     def tail(self, n: int) -> list[float]:
         """The last `n` values at most."""
-        return self._values[-n:]
+        return self._values[-n:].tolist()
 
     def since(self, step: int) -> list[float]:
         """The values at `step` and after it; costs what it returns, however long the series is."""
-        return self._values[bisect_left(self._steps, step) :]
+        return self._values[bisect_left(self._steps, step) :].tolist()
 
     def append(self, step: int, value: float) -> None:
         """Add the value at `step`, which lies after every step present."""

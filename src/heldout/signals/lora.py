@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, get_args
 
 import msgspec
@@ -34,6 +36,8 @@ class LoraStart:
 
     factors: dict[str, Pair] = field(default_factory=dict)
     base_squares: dict[str, float] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
+    """Modules read as a whole whose update was not zero then: their change is not known."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +75,9 @@ def capture_lora_initial_state(model: nn.Module) -> LoraStart:
         if square != 0:
             b, a = each.factors()
             pairs[each.name] = b.clone(), a.clone()
-    return _start(found, pairs)
+    whole = [each for each in found if not isinstance(each, LowRank)]
+    at_start = zip(whole, to_host([each.square() for each in whole]), strict=True)
+    return _start(found, pairs, {each.name for each, square in at_start if _is_off(each, square)})
 
 
 def start_of_run(start: Start) -> tuple[LoraStart, str]:
@@ -80,24 +86,38 @@ def start_of_run(start: Start) -> tuple[LoraStart, str]:
     The factors of those that did not start at zero are kept in the run's folder.
     """
     path = start.folder / START_NAME
-    if start.step and path.is_file():
-        pairs = torch.load(path, map_location="cpu", weights_only=True)
-        return _start(adapted(start.model), pairs), ""
+    if start.step and (kept := _kept(path)):
+        return _start(adapted(start.model), kept["factors"], set(kept["moved"])), ""
     captured = capture_lora_initial_state(start.model)
     if start.step:
         return captured, f"movement since step {start.step}: where the adapters started is lost"
     try:
         with path.open("wb") as file:
-            torch.save(captured.factors, file)
+            torch.save({"factors": captured.factors, "moved": sorted(captured.moved)}, file)
     except OSError as error:
         return captured, f"where the adapters start could not be kept for a resume: {error}"
     return captured, ""
 
 
-def _start(found: Sequence[Adapted], pairs: dict[str, Pair]) -> LoraStart:
+def _is_off(each: Adapted, square: float) -> bool:
+    """Whether an update is more than the rounding of its own parameters, DoRA's lengths for one."""
+    eps = max((torch.finfo(p.dtype).eps for p in each.parameters()), default=0.0)
+    return not square <= (4 * eps) ** 2 * (base_square(each) or 0.0)
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """What an earlier attempt kept; None where there is nothing that can be read."""
+    try:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError):
+        return None
+    return kept
+
+
+def _start(found: Sequence[Adapted], pairs: dict[str, Pair], moved: set[str]) -> LoraStart:
     bases = {each.name: base_square(each, pairs.get(each.name)) for each in found}
     known = {name: square for name, square in bases.items() if square is not None}
-    return LoraStart(factors=pairs, base_squares=known)
+    return LoraStart(factors=pairs, base_squares=known, moved=moved)
 
 
 def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, Any]]:
@@ -140,8 +160,7 @@ def layers_of(readings: Iterable[ModuleReading]) -> list[Layer]:
     for reading in readings:
         by_layer.setdefault((reading.place.stack, reading.place.layer), []).append(reading)
     several = len({stack for stack, _ in by_layer if stack}) > 1
-    every = [reading.impact for found in by_layer.values() for reading in found]
-    total = _sum(every)
+    total = _known_sum(reading.impact for found in by_layer.values() for reading in found)
     layers = []
     for (stack, index), found in sorted(by_layer.items()):
         parts = {
@@ -181,7 +200,7 @@ def _beside(stored: Tensor, now: Tensor) -> Tensor:
 
 def _together(found: Sequence[ModuleReading], total_impact: float | None) -> dict[str, Any]:
     """The fields of a `Reading` over some modules."""
-    base, impact = _sum(x.base_square for x in found), _sum(x.impact for x in found)
+    base, impact = _sum(x.base_square for x in found), _known_sum(x.impact for x in found)
     grad = _sum(x.grad_square for x in found)
     ranked = [x for x in found if x.rank is not None]
     return {
@@ -209,6 +228,11 @@ def _sum(values: Iterable[float | None]) -> float | None:
     """The sum, None where any part is unknown."""
     known = list(values)
     return None if not known or None in known else sum(x for x in known if x is not None)
+
+
+def _known_sum(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    return _sum([value for value in values if value is not None])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -55,7 +55,7 @@ def difference(now: Pair, before: Pair) -> Pair:
 
 @torch.no_grad()
 def squares(reads: Sequence[Read]) -> list[float]:
-    """||B A||_F^2 of each stack, summed over it; waits once for each R and device."""
+    """||B A||_F^2 of each stack, summed over it; waits for the device a few times."""
     found: dict[int, float] = {}
     for places, owner, g_b, g_a in _grams(reads):
         square = _summed((g_b * g_a).sum((1, 2)).clamp_min(0.0), owner, len(places))
@@ -65,7 +65,7 @@ def squares(reads: Sequence[Read]) -> list[float]:
 
 @torch.no_grad()
 def sizes(reads: Sequence[Read]) -> list[Size]:
-    """Norm, largest singular value and rank in use of each stack; waits once for each R and device."""
+    """Norm, largest singular value and rank in use of each stack; waits for the device a few times."""
     found: dict[int, Size] = {}
     for places, owner, g_b, g_a in _grams(reads):
         n = len(places)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from heldout.signals.lora import ModuleReading
+from heldout.signals.moment import to_host
 from heldout.signals.places import Place, locate, stacks
 
 MOST_ENTRIES = 2**22
@@ -52,22 +53,25 @@ def read_samples(model: nn.Module, samples: dict[str, Sample]) -> tuple[list[Mod
 
     The error is that of ||dW||_F, from the spread of the sampled squares; 0 where every entry was read.
     """
-    readings, errors = [], [0.0]
+    read: list[tuple[str, Sample, int, int]] = []
+    numbers: list[Tensor] = []
     for name, weight in _trained(model):
         if name not in samples:
             continue
         sample = samples[name]
         now, before = weight.detach().flatten()[:: sample.stride].double(), sample.entries.double()
         squares = (now - before.to(now.device)).square()
-        count, mean = len(squares), squares.mean().item()
+        read.append((name, sample, len(squares), weight.numel()))
+        numbers += [squares.mean(), squares.std(correction=0), before.square().mean()]
+    readings, errors = [], [0.0]
+    found = iter(to_host(numbers))
+    for name, sample, count, size in read:
+        mean, spread, base = next(found), next(found), next(found)
         if sample.stride > 1 and mean > 0 and count > 1:
-            errors.append(squares.std().item() / math.sqrt(count) / mean / 2)
+            errors.append(spread / math.sqrt(count) / mean / 2)
         readings.append(
             ModuleReading(
-                name=name,
-                place=sample.place,
-                square=mean * weight.numel(),
-                base_square=before.square().mean().item() * weight.numel(),
+                name=name, place=sample.place, square=mean * size, base_square=base * size
             )
         )
     return readings, max(errors)

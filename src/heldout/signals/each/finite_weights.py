@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from heldout.records import Metric
-from heldout.signals.moment import Moment, Signal, Values, to_host
+from heldout.signals.moment import Moment, Signal, Start, Values, to_host
 
 EVERY = 10
 """Steps between looks. A weight that is NaN and used shows in the next step's loss at once; this
@@ -30,10 +30,19 @@ class FiniteWeights(Signal):
         ),
     )
 
+    def __init__(self) -> None:
+        self._recorded = 1
+
+    def begin(self, start: Start) -> None:
+        """Note at which steps numbers come to the host: others are recorded later than they were."""
+        self._recorded = start.options.every
+
     @torch.no_grad()
     def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
         """Look when it is due; waits for the device once, and once for each tensor in doubt."""
-        if moment.step % EVERY and not moment.last:
+        on_host = moment.step % self._recorded == 0
+        due = on_host and moment.step // EVERY > (moment.step - self._recorded) // EVERY
+        if not due and not moment.last:
             return {}
         weights = [w.detach() for w in moment.model.parameters() if w.requires_grad and w.numel()]
         if not weights:

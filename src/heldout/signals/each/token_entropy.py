@@ -11,6 +11,7 @@ from heldout.records import Metric
 from heldout.signals.entropy import row_entropies
 from heldout.signals.moment import Batch, Moment, Number, Signal, Sums, Values
 
+HOST = "cpu"
 MAX_ROWS = 256
 MAX_LOGITS = {"cpu": 2**22}
 """Label positions, and logits, of a micro-batch that are read at most: 85 positions of a vocabulary
@@ -61,14 +62,18 @@ class TokenEntropy(Signal):
         if logits.shape[1] != is_label_BT.shape[1] + 1:
             return
         most = most_rows(logits)
-        if logits.device.type == "cpu":  # where choosing rows waits for nothing
-            rows_R = logits.detach()[:, :-1][is_label_BT]
-            rows_R = rows_R[:: -(-len(rows_R) // most)] if len(rows_R) > most else rows_R
-            self._sums.add(row_entropies(rows_R).sum(), float(len(rows_R)))
+        if logits.device.type == HOST:  # where choosing rows waits for nothing
+            b_N, t_N = torch.nonzero(is_label_BT, as_tuple=True)
+            spread = slice(None, None, max(1, -(-len(b_N) // most)))
+            entropies_R = row_entropies(logits.detach()[b_N[spread], t_N[spread]])
+            mean = entropies_R.mean() if len(b_N) else entropies_R.sum()
+            self._sums.add(mean * len(b_N), float(len(b_N)))
             return
         b_R, t_R, kept_R = some_positions(is_label_BT, most)
         entropies_R = row_entropies(logits.detach()[b_R, t_R])
-        self._sums.add(entropies_R.where(kept_R, 0.0).sum(), kept_R.sum())
+        mean = entropies_R.where(kept_R, 0.0).sum() / kept_R.sum().clamp_min(1)
+        count = is_label_BT.sum()
+        self._sums.add(mean * count, count)
 
     def collect(self) -> Sequence[Number]:
         """The entropies' sum and the number of positions over the step's micro-batches."""
