@@ -32,7 +32,9 @@ class SignalOptions:
 
     `window` is what the streaming CE reaches back over, in steps. Every step is recorded whatever
     `every` is; above 1 the numbers of several steps stay on the device and come to the host together,
-    so that the steps between wait for nothing, and reach the journal that much later.
+    so that the steps between wait for nothing, and reach the journal that much later. A step that the
+    Trainer logs, saves or evaluates at waits anyway and brings them at once; so do the adapters' samples,
+    every ten steps.
     """
 
     window: int = 300
