@@ -1,9 +1,9 @@
 /** The layers that stand out, and the modules that are not ok. */
 
-import { toNumber } from "../fold";
+import { type Series, toNumber } from "../fold";
 import { formatNumber, formatShare } from "../format";
 import { Fold } from "../panel";
-import type { Layer } from "../records";
+import type { Float, Layer } from "../records";
 import type { LayerCurve, LoraLayers } from "../snapshot";
 import { Spark } from "../spark";
 import { formatMoved, GLYPHS, IMPACT, nameOf } from "./quantities";
@@ -51,17 +51,17 @@ function List({ lora, layers, curve, paint, value, note }: {
   return (
     <ol class="leaders">
       {layers.map((layer) => {
-        const values = find(curves, layer)?.[curve] ?? [];
+        const series = known(steps, find(curves, layer)?.[curve] ?? []);
         return (
           <li key={nameOf(layer, lora.stacks)}>
             <span class="leader-name">
               {nameOf(layer, lora.stacks)} <State state={layer.state} />
               <span class="leader-note">{note(layer)}</span>
             </span>
-            {values.length > 1 ? (
+            {series.values.length > 1 ? (
               <Spark
                 paint={paint} label={`${nameOf(layer, lora.stacks)} by step; latest ${value(layer)}`}
-                series={{ steps, values: values.map((x) => toNumber(x ?? "NaN")) }}
+                series={series}
               />
             ) : <span />}
             <span class="leader-value">{value(layer)}</span>
@@ -70,6 +70,12 @@ function List({ lora, layers, curve, paint, value, note }: {
       })}
     </ol>
   );
+}
+
+/** The readings that there are: one that was not made is no NaN. */
+function known(steps: readonly number[], readings: readonly (Float | null)[]): Series {
+  const made = readings.flatMap((x, i) => x === null ? [] : [{ step: steps[i] as number, x }]);
+  return { steps: made.map(({ step }) => step), values: made.map(({ x }) => toNumber(x)) };
 }
 
 function find(curves: readonly LayerCurve[], { stack, layer }: Layer): LayerCurve | undefined {
