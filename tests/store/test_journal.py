@@ -161,7 +161,8 @@ def test_a_process_killed_at_any_moment_has_lost_nothing_it_recorded(path: Path)
     written = [fact.step for fact in facts if isinstance(fact, Sample)][::2]
     assert written[: len(printed)] == printed
     assert len(written) <= len(printed) + 1  # the last may not have got as far as printing
-    assert offset == len(data), "no line is torn"
+    # a kill inside `write` may end it at a page's border: what is cut there was never announced
+    assert len(data) - offset < 2 * len(data) / len(written), "no more than one write is torn"
 
 
 def test_a_full_disk_loses_count_of_nothing_and_leaves_no_half_line(path: Path) -> None:
