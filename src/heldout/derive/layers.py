@@ -38,7 +38,7 @@ def kinds(reading: Layers) -> list[dict[str, Any]]:
     """Return `{kind, norm, impact, share}` of each kind over the whole model.
 
     `norm` is the root of the sum of squares over layers; `impact` a sum in nats and `share` its part
-    of the model's, None where either is unknown in any layer.
+    of the model's, None where either is unknown in a layer that has the kind.
     """
     found: dict[str, list[Part]] = {}
     for layer in reading.layers:

@@ -25,7 +25,7 @@ million steps make 1,100 readings."""
 COST = (
     "a pass over the adapters' factors at each reading, without a copy of the weights: 45 ms for 252 "
     "modules of r=16 shaped like an 8 B model's on two cores. DoRA and tuners other than LoRA have their "
-    "weights read whole: 110 ms for 28 modules of width 768. Gradients are sampled in between."
+    "weights read whole, which takes many times as long. Gradients are sampled in between."
 )
 FROZEN = "every adapter is frozen: nothing of them is trained"
 MOVED_BEFORE = (
