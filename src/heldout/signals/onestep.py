@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from heldout.signals.adapters import Adapted, LowRank
+from heldout.signals.adapters import HALF, Adapted, LowRank
 from heldout.signals.lora import ModuleReading
 from heldout.signals.lowrank import Pair, difference, squares
 from heldout.signals.moment import to_host
 
 COPIED_BYTES = 16 * 2**20
 """Factors copied at most, for the time of one optimizer step; layers of larger adapters take turns."""
-HALF = (torch.float16, torch.bfloat16)
 
 
 class OneStep:
