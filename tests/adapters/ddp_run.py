@@ -122,6 +122,7 @@ def main(folder: Path, how: str) -> None:
     (folder / f"direct{arguments.process_index}.json").write_text(json.dumps(direct))
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))
+    torch.distributed.destroy_process_group()  # left to the interpreter's exit, gloo's threads may abort it
 
 
 if __name__ == "__main__":
