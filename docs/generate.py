@@ -8,8 +8,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import heldout.signals.each
 import heldout.verdicts.rules
@@ -70,12 +72,12 @@ def rules() -> str:
     """Every rule's page, from its docstring."""
     pages = ["# Rules\n", NOTICE]
     folder = heldout.verdicts.rules
-    names: list[Rule] = load(folder, "RULE")
+    names: list[Rule[Any]] = load(folder, "RULE")
     for rule in names:
         module = importlib.import_module(f"{folder.__name__}.{rule.name.replace('-', '_')}")
         first, _, rest = (module.__doc__ or "").strip().partition("\n\n")
         body = "\n\n".join(_bold_head(part) for part in rest.split("\n\n"))
-        pages.append(f"## {rule.name}\n\n{first}\n\n{body}\n{_thresholds(module)}")
+        pages.append(f"## {rule.name}\n\n{first}\n\n{body}\n{_thresholds(rule, module)}")
     return "\n".join(pages)
 
 
@@ -104,11 +106,18 @@ def _bold_head(part: str) -> str:
     return f"**{head}.** {rest[0].upper()}{rest[1:]}" if colon and "\n" not in head else part
 
 
-def _thresholds(module: ModuleType) -> str:
-    """The numbers a rule's module names, so that a page never says less than the code."""
-    numbers = {k: v for k, v in vars(module).items() if k.isupper() and isinstance(v, int | float)}
-    listed = ", ".join(f"`{name}` = {value}" for name, value in numbers.items())
-    return f"\n**Thresholds.** {listed}\n" if listed else ""
+def _thresholds(rule: Rule[Any], module: ModuleType) -> str:
+    """A rule's limits with their meaning, so that a page never says less than the code."""
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
+    lines = []
+    for body in bodies:
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                name = ast.unparse(field.target)
+                meaning = " ".join(str(ast.literal_eval(text.value)).split())
+                lines.append(f"- `{name}` = {getattr(rule.limits, name)}: {meaning}")
+    return "\n**Limits.**\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ OURS = {
     "records": set(),
     "errors": set(),
     "folder": set(),
-    "config": {"errors"},
+    "config": {"errors", "verdicts"},
     "stats": set(),
     "store": {"records", "errors"},
     "derive": {"records", "stats"},

@@ -18,6 +18,8 @@ from typing import Any
 import yaml
 
 from heldout.errors import ConfigError
+from heldout.verdicts.custom import mistakes_in
+from heldout.verdicts.judge import all_rules
 
 REQUIRED = object()
 PREFIX = "HELDOUT_"
@@ -83,6 +85,45 @@ def extraction(name: str, value: Any) -> str:
 def named(name: str, value: Any) -> str:
     """What is wrong with a setting that names a field; "" if nothing is."""
     return f"{name} must name a field, or be null to detect it; found ''" if value == "" else ""
+
+
+def thresholds(name: str, value: list[Any]) -> str:
+    """What is wrong with a list of threshold rules; "" if nothing is."""
+    wrong = [
+        f"{name}, rule {i}: {text}" for i, line in enumerate(value, 1) for text in mistakes_in(line)
+    ]
+    known = {rule.name for rule in all_rules()}
+    names = [line.get("name") for line in value if isinstance(line, dict)]
+    for i, each in enumerate(names, 1):
+        if each in known or names.index(each) != i - 1:
+            wrong.append(f"{name}, rule {i}: the name {each!r} is taken by another rule")
+    return "\n".join(wrong)
+
+
+def rule_names(name: str, value: list[Any]) -> str:
+    """What is wrong with a list of rules' names; "" if nothing is."""
+    known = sorted(rule.name for rule in all_rules())
+    strange = [each for each in value if each not in known]
+    return "\n".join(
+        f"{name}: no rule is called {each!r}.{nearest(str(each), known)}" for each in strange
+    )
+
+
+def limits(name: str, value: dict[str, Any]) -> str:
+    """What is wrong with thresholds by rule; "" if nothing is."""
+    wrong = [rule_names(name, list(value))]
+    for rule in all_rules():
+        changes = value.get(rule.name, {})
+        if not isinstance(changes, dict):
+            wrong.append(f"{name}: {rule.name} must name its limits, found {changes!r}")
+            continue
+        known = sorted(type(rule.limits).__dataclass_fields__)
+        for key, number in changes.items():
+            if key not in known:
+                wrong.append(f"{name}: {rule.name} has no limit {key!r}.{nearest(key, known)}")
+            elif isinstance(number, bool) or not isinstance(number, int | float):
+                wrong.append(f"{name}: {rule.name}.{key} must be a number, found {number!r}")
+    return "\n".join(filter(None, wrong))
 
 
 NONE = type(None)
@@ -199,6 +240,49 @@ SETTINGS: tuple[Setting, ...] = (
     _s("train.keep", (int, NONE), None, "Checkpoints kept on disk; default all"),
     _s("train.threads", (int, NONE), None, "CPU threads for torch; default torch's own choice"),
     _s("train.extra", dict, {}, "Further fields of TRL's SFTConfig, passed on as they are"),
+    _s(
+        "alerts.limits",
+        dict,
+        {},
+        "Thresholds to change, by rule: {loss-spike: {jump: 10}}; docs/rules.md lists them",
+        check=limits,
+    ),
+    _s("alerts.off", list, [], "Rules not to judge by", check=rule_names),
+    _s(
+        "alerts.rules",
+        list,
+        [],
+        "Your own thresholds: [{name: slow, metric: time/step, op: '>', value: 3, for: 20}]",
+        check=thresholds,
+    ),
+    _s(
+        "alerts.file",
+        (str, NONE),
+        None,
+        "Python file of your own rules; relative to the config file",
+    ),
+    _s(
+        "decision.may_stop", bool, False, "Stop the training when the decision is stop or roll-back"
+    ),
+    _s("decision.load_best", bool, False, "After training, load the checkpoint to keep"),
+    _s(
+        "decision.protect",
+        bool,
+        True,
+        "Keep the recommended checkpoints from deletion by train.keep (save_total_limit)",
+    ),
+    _s("notify.urls", list, [], "Where alerts are sent, as Apprise URLs"),
+    _s(
+        "notify.level",
+        str,
+        "warning",
+        "Least level that is sent: info, warning, error or critical",
+        check=one_of("info", "warning", "error", "critical"),
+    ),
+    _s("notify.link", (str, NONE), None, "Address of the dashboard, put into each message"),
+    _s("notify.dry_run", bool, False, "Print what would be sent instead of sending it"),
+    _s("check.data", bool, True, "Look through the data before the first step, and stop on errors"),
+    _s("check.rows", int, 20_000, "Training rows whose tokens are looked at, evenly spaced"),
     _s("signals.window", int, 300, "Steps that the streaming CE reaches back over", 1),
     _s("signals.every", int, 1, "Steps between transfers of the recorded numbers to the host", 1),
     _s("output.runs", str, "runs", "Folder of runs"),

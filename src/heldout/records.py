@@ -58,6 +58,12 @@ class Run(Record, frozen=True, kw_only=True):
     eval_set: EvalSet | None = None
     learning_rate: str = ""
     """The schedule by the Trainer's name: linear, cosine, constant, ..."""
+    training: dict[str, Any] = {}
+    """What rules ask of the training's settings, by the Trainer's names where it has them: learning_rate,
+    warmup_steps, gradient_accumulation_steps, fp16, save_steps, eval_steps, logging_steps; vocabulary
+    (classes of the loss), adapters (whether only adapters are trained)."""
+    source: str = ""
+    """The kind of foreign log this was read from; empty where heldout recorded the run itself."""
     train_patterns: dict[str, int] = {}
     """Training rows by pattern, where the training set could be read as prompts."""
     config: dict[str, Any] = {}
@@ -65,6 +71,39 @@ class Run(Record, frozen=True, kw_only=True):
     host: str = ""
     pid: int = 0
     schema: int = SCHEMA
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a training set that share something: how many there are, and the first of them."""
+
+    n: int
+    rows: list[int]
+    """0-based, ascending; at most 1,000."""
+    partners: list[int] = []
+    """The row that each one repeats, or the line of the held-out set that it is found on."""
+
+
+class Data(Record, frozen=True, kw_only=True):
+    """What the training set was found to hold before the first step; rules judge it."""
+
+    time: float
+    path: str = ""
+    rows: int
+    looked_at: int
+    """Rows whose tokens were looked at, evenly spaced; counts in `found` are among these."""
+    tokens: int
+    label_tokens: int
+    """Tokens of those rows, padding aside, and those of them that the loss is computed on."""
+    longest: int = 0
+    max_length: int | None = None
+    """Tokens a row is cut at."""
+    context: int | None = None
+    """Tokens the model takes."""
+    found: dict[str, Rows] = {}
+    """Rows by what is wrong with them: masked, no_end, double_bos, cut, empty, duplicate, leaked.
+    A kind that was not looked for is absent."""
+    remarks: list[str] = []
+    """What could not be looked at, and why."""
 
 
 class Metric(Record, frozen=True, kw_only=True):
@@ -275,6 +314,8 @@ class Decision(Record, frozen=True, kw_only=True):
     checkpoint: str | None
     tied: list[str]
     reason: str
+    evidence: dict[str, Any] = {}
+    """The numbers in `reason`, and the steps saved or wasted."""
     advice: list[Advice] = []
 
 
@@ -288,7 +329,17 @@ class Note(Record, frozen=True, kw_only=True):
 
 
 AnyRecord = (
-    Run | Metric | Sample | Item | EvalResult | Layers | Checkpoint | Verdict | Decision | Note
+    Run
+    | Data
+    | Metric
+    | Sample
+    | Item
+    | EvalResult
+    | Layers
+    | Checkpoint
+    | Verdict
+    | Decision
+    | Note
 )
 
 

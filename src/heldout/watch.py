@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from heldout.derive.history import History
+from heldout.derive.history import ENDS, History
 from heldout.derive.patterns import Patterns, classify
 from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.evals.evaluate import Evaluator
@@ -354,7 +354,7 @@ class Watch:
     def note(self, step: int, topic: str, text: str) -> None:
         """Write down something that is no number."""
         note = Note(step=step, time=time.time(), topic=topic, text=text)
-        self._write([note], durable=topic in ("finished", "failed"))
+        self._write([note], durable=topic in ENDS)
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs to continue every curve."""

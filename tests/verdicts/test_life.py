@@ -10,7 +10,7 @@ from facts import evaluation, losses, run, sample, score
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Level, Sample, Verdict
 from heldout.verdicts.judge import Judge, all_rules
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
 
 Found = list[Finding] | NotChecked | Exception
 
@@ -22,13 +22,13 @@ def bad(level: Level = "warning", scope: str = "") -> Finding:
 def scripted(*outcomes: Found, name: str = "told") -> Rule:
     """A rule that finds what it is told at steps 1, 2, ..."""
 
-    def check(history: History) -> list[Finding] | NotChecked:
+    def check(history: History, _: NoLimits) -> list[Finding] | NotChecked:
         outcome = outcomes[history.step - 1]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    return Rule(name=name, check=check, on=(Sample,))
+    return Rule(name=name, check=check, limits=NoLimits(), on=(Sample,))
 
 
 def lived(rules: Sequence[Rule], num_steps: int) -> list[Verdict]:
@@ -127,11 +127,13 @@ def test_an_open_rule_silences_those_that_name_it_and_only_while_open() -> None:
     parent = scripted([bad()], [bad()], [], [], name="parent")
     calls: list[int] = []
 
-    def count(history: History) -> list[Finding]:
+    def count(history: History, _: NoLimits) -> list[Finding]:
         calls.append(history.step)
         return [bad()]
 
-    child = Rule(name="child", check=count, on=(Sample,), silenced_by=("parent",))
+    child = Rule(
+        name="child", check=count, limits=NoLimits(), on=(Sample,), silenced_by=("parent",)
+    )
     verdicts = lived([parent, child], 4)
     assert calls == [3, 4]
     assert [(v.rule, v.step) for v in verdicts] == [("parent", 1), ("parent", 3), ("child", 3)]
@@ -139,7 +141,13 @@ def test_an_open_rule_silences_those_that_name_it_and_only_while_open() -> None:
 
 def test_a_parent_that_could_not_look_silences_nobody() -> None:
     parent = scripted(NotChecked("x"), name="parent")
-    child = Rule(name="child", check=lambda _: [bad()], on=(Sample,), silenced_by=("parent",))
+    child = Rule(
+        name="child",
+        check=lambda *_: [bad()],
+        limits=NoLimits(),
+        on=(Sample,),
+        silenced_by=("parent",),
+    )
     assert [verdict.rule for verdict in lived([parent, child], 1)] == ["parent", "child"]
 
 

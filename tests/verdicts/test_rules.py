@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from facts import (
@@ -35,9 +36,9 @@ NAN, INF = math.nan, math.inf
 Facts = list[AnyRecord]
 
 
-def found(rule: Rule, facts: Facts) -> str:
+def found(rule: Rule[Any], facts: Facts) -> str:
     """The level of the one finding, "fine" when there is none, "not checked" when it cannot look."""
-    outcome = rule.check(history(*facts))
+    outcome = rule.look(history(*facts))
     if isinstance(outcome, NotChecked):
         assert outcome.reason
         return "not checked"
@@ -45,8 +46,8 @@ def found(rule: Rule, facts: Facts) -> str:
     return outcome[0].level if outcome else "fine"
 
 
-def finding(rule: Rule, facts: Facts) -> Finding:
-    outcome = rule.check(history(*facts))
+def finding(rule: Rule[Any], facts: Facts) -> Finding:
+    outcome = rule.look(history(*facts))
     assert not isinstance(outcome, NotChecked)
     (only,) = outcome
     return only
@@ -252,8 +253,8 @@ def poisoned() -> Facts:
         pytest.param(poisoned(), id="all NaN"),
     ],
 )
-def test_no_rule_throws_whatever_is_missing(rule: Rule, facts: Facts) -> None:
-    outcome = rule.check(history(*facts))
+def test_no_rule_throws_whatever_is_missing(rule: Rule[Any], facts: Facts) -> None:
+    outcome = rule.look(history(*facts))
     if isinstance(outcome, NotChecked):
         assert outcome.reason
     else:
@@ -263,9 +264,9 @@ def test_no_rule_throws_whatever_is_missing(rule: Rule, facts: Facts) -> None:
 @pytest.mark.parametrize("rule", load(heldout.verdicts.rules, "RULE"), ids=lambda rule: rule.name)
 def test_a_rule_that_can_look_at_nothing_says_why(rule: Rule) -> None:
     if rule is watch_incomplete.RULE:
-        assert rule.check(history(run())) == [], "notes can always be looked at"
+        assert rule.look(history(run())) == [], "notes can always be looked at"
     else:
-        assert isinstance(rule.check(history(run())), NotChecked)
+        assert isinstance(rule.look(history(run())), NotChecked)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,37 @@ export interface Run {
   total_steps: number;
   eval_set: EvalSet | null;
   learning_rate: string;
+  training: Record<string, unknown>;
+  source: string;
   train_patterns: Record<string, number>;
   config: Record<string, unknown>;
   environment: Record<string, string>;
   host: string;
   pid: number;
   schema: number;
+}
+
+/** Rows of a training set that share something: how many there are, and the first of them. */
+export interface Rows {
+  n: number;
+  rows: number[];
+  partners: number[];
+}
+
+/** What the training set was found to hold before the first step; rules judge it. */
+export interface Data {
+  type: "data";
+  time: Float;
+  path: string;
+  rows: number;
+  looked_at: number;
+  tokens: number;
+  label_tokens: number;
+  longest: number;
+  max_length: number | null;
+  context: number | null;
+  found: Record<string, Rows>;
+  remarks: string[];
 }
 
 /** What a number means. Written once a run, so nothing downstream imports torch to explain it. */
@@ -199,6 +224,7 @@ export interface Decision {
   checkpoint: string | null;
   tied: string[];
   reason: string;
+  evidence: Record<string, unknown>;
   advice: Advice[];
 }
 
@@ -213,6 +239,7 @@ export interface Note {
 
 export type AnyRecord =
   | Run
+  | Data
   | Metric
   | Sample
   | Item

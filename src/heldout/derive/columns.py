@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ class Series:
     def __init__(self) -> None:
         self._steps = array("q")
         self._values = array("d")
+        self.cuts = 0
+        """How often its end was forgotten: what was folded over it before is void."""
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -46,6 +48,10 @@ class Series:
         """The values at `step` and after it; costs what it returns, however long the series is."""
         return self._values[bisect_left(self._steps, step) :].tolist()
 
+    def after(self, count: int) -> Iterator[tuple[int, float]]:
+        """Steps and values behind the first `count`; costs what it returns."""
+        return zip(self._steps[count:], self._values[count:], strict=True)
+
     def append(self, step: int, value: float) -> None:
         """Add the value at `step`, which lies after every step present."""
         self._steps.append(step)
@@ -54,6 +60,7 @@ class Series:
     def cut(self, step: int) -> None:
         """Forget everything at or after `step`."""
         keep = bisect_left(self._steps, step)
+        self.cuts += keep < len(self._steps)
         del self._steps[keep:], self._values[keep:]
 
     def minmax(self, buckets: int) -> tuple[Ints, Floats]:

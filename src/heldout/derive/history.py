@@ -7,12 +7,13 @@ after a prefix of the journal never depends on what comes later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from heldout.derive.columns import Columns
 from heldout.records import (
     AnyRecord,
     Checkpoint,
+    Data,
     Decision,
     EvalResult,
     Item,
@@ -24,7 +25,20 @@ from heldout.records import (
     Verdict,
 )
 
+ENDS = ("finished", "failed")
+"""Topics of the notes that end a run."""
+
 T = TypeVar("T")
+
+
+class Fold(Protocol):
+    """Something that is kept up to date with a series, value by value."""
+
+    def add(self, step: int, value: float) -> None:
+        """Take in the next value, NaN and infinities included."""
+
+
+F = TypeVar("F", bound=Fold)
 
 
 class History:
@@ -40,6 +54,7 @@ class History:
     def clear(self) -> None:
         """Forget everything."""
         self.run: Run | None = None
+        self.data: Data | None = None
         self.metrics: dict[str, Metric] = {}
         self.columns = Columns()
         self.latest: dict[str, float] = {}
@@ -53,6 +68,7 @@ class History:
         self.step = 0
         self.time = 0.0
         self._remembered: dict[str, object] = {}
+        self._folds: dict[tuple[str, type], tuple[Fold, int, int]] = {}
 
     def add(self, record: AnyRecord) -> None:
         """Fold in one record; records come in journal order."""
@@ -94,6 +110,8 @@ class History:
                 if self.run and _set_hash(self.run) != _set_hash(record):
                     self._forget_evals(0)  # another held-out set: its scores do not compare
                 self.run, self.step = record, record.step
+            case Data():
+                self.data = record
             case Metric():
                 self.metrics[record.name] = record
 
@@ -111,11 +129,30 @@ class History:
             self._remembered[key] = compute()
         return cast(T, self._remembered[key])
 
+    def fold(self, name: str, kind: type[F]) -> F:
+        """Return a `kind()` that has taken in the whole series called `name`.
+
+        It costs what came in since the last call; a series whose end was forgotten is folded anew.
+        """
+        series = self.columns.get(name)
+        fold, seen, cuts = self._folds.get((name, kind), (None, 0, series.cuts))
+        if fold is None or cuts != series.cuts:
+            fold, seen = kind(), 0
+        for step, value in series.after(seen) if seen < len(series) else ():
+            fold.add(step, value)
+        self._folds[name, kind] = fold, len(series), series.cuts
+        return cast(F, fold)
+
+    @property
+    def loss(self) -> str:
+        """The name of the training loss to judge: each step's own where known, else the logged one."""
+        return "loss/step" if len(self.columns.get("loss/step")) else "loss/logged"
+
     @property
     def ended(self) -> str:
         """How the last attempt ended: "finished", "failed" or, while it has not, ""."""
         since = self.run.time if self.run else 0.0
-        ends = [n for n in self.notes if n.topic in ("finished", "failed") and n.time >= since]
+        ends = [n for n in self.notes if n.topic in ENDS and n.time >= since]
         return ends[-1].topic if ends else ""
 
     @property

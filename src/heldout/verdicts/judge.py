@@ -7,31 +7,43 @@ journal later, and judging a prefix all agree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import heldout.verdicts.rules
-from heldout.derive.history import History
+from heldout.derive.history import ENDS, History
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Verdict
-from heldout.verdicts.life import judge_rule
+from heldout.verdicts.custom import configured
+from heldout.verdicts.life import closed, judge_rule
 from heldout.verdicts.policy import decide
 from heldout.verdicts.rule import Rule
 
 Judged = Verdict | Decision
 
 
-def all_rules() -> list[Rule]:
+def all_rules() -> list[Rule[Any]]:
     """Every rule in `heldout.verdicts.rules`, by file name, silencing rules first."""
-    rules: list[Rule] = load(heldout.verdicts.rules, "RULE")
+    rules: list[Rule[Any]] = load(heldout.verdicts.rules, "RULE")
     return sorted(rules, key=lambda rule: len(rule.silenced_by))
 
 
 class Judge:
-    """Folds facts into `history` and answers each with the verdicts and decisions it causes."""
+    """Folds facts into `history` and answers each with the verdicts and decisions it causes.
 
-    def __init__(self, rules: Sequence[Rule] | None = None) -> None:
-        self.rules = all_rules() if rules is None else list(rules)
+    `rules` are heldout's own unless given, `more` those from a user's file. What a run's config says
+    of its alerts (`alerts` settings: limits, rules left out, threshold rules) is applied as the `Run`
+    record comes in, so that a replay judges by the same rules.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule[Any]] | None = None, more: Sequence[Rule[Any]] = ()
+    ) -> None:
+        self._own = [*(all_rules() if rules is None else rules), *more]
         self.history = History()
+        self._ask(self._own)
+
+    def _ask(self, rules: Sequence[Rule[Any]]) -> None:
+        self.rules = list(rules)
         self._asked = {
             kind: [rule for rule in self.rules if kind is Run or kind in rule.on]
             for kind in get_args(AnyRecord)
@@ -47,9 +59,15 @@ class Judge:
         if isinstance(fact, Verdict | Decision):
             return []
         self.history.add(fact)
+        if isinstance(fact, Run):
+            self._ask(configured(self._own, fact.config.get("alerts") or {}))
         judged: list[Judged] = []
         for rule in self._asked[type(fact)]:
             for verdict in judge_rule(rule, self.history):
+                self.history.add(verdict)
+                judged.append(verdict)
+        if isinstance(fact, Note) and fact.topic in ENDS:
+            for verdict in closed(self.history):
                 self.history.add(verdict)
                 judged.append(verdict)
         if judged or isinstance(fact, EvalResult | Checkpoint | Note):
@@ -60,9 +78,9 @@ class Judge:
         return judged
 
 
-def judge(facts: Iterable[AnyRecord]) -> list[Judged]:
-    """Judge a whole journal again, from its facts alone."""
-    judge_ = Judge()
+def judge(facts: Iterable[AnyRecord], more: Sequence[Rule[Any]] = ()) -> list[Judged]:
+    """Judge a whole journal again, from its facts alone; `more` are rules from a user's file."""
+    judge_ = Judge(more=more)
     return [judged for fact in facts for judged in judge_.feed(fact)]
 
 

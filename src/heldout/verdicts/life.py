@@ -1,8 +1,15 @@
-"""The life of an alert: open, escalated, resolved; one record for each change and none between."""
+"""The life of an alert; one record for each change and none between.
+
+    (pending ->) open -> escalated -> resolved -> closed
+
+A pending alert that goes away, and a resolved one at the end of the run, is closed. A resolved one
+opens again when its cause does. "no-data" and "error" are a rule's own states: it could not look.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from heldout.derive.history import History
 from heldout.records import Level, State, Verdict
@@ -12,12 +19,12 @@ LEVELS: tuple[Level, ...] = ("info", "warning", "error", "critical")
 ACTIVE: tuple[State, ...] = ("open", "escalated")
 
 
-def judge_rule(rule: Rule, history: History) -> list[Verdict]:
+def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
     """Run one rule and return what changed. A rule that throws becomes an `error` verdict."""
     if any(_active(history, parent) for parent in rule.silenced_by):
         return []
     try:
-        found = rule.check(history)
+        found = rule.look(history)
     except Exception as error:  # a broken rule must be seen, and must not stop the others
         text = f"the rule failed: {type(error).__name__}: {error}"
         return _status(rule, history, "error", text)
@@ -26,18 +33,27 @@ def judge_rule(rule: Rule, history: History) -> list[Verdict]:
     return [*_opened(rule, history, found), *_resolved(rule, history, found)]
 
 
-def _opened(rule: Rule, history: History, found: list[Finding]) -> Iterable[Verdict]:
+def closed(history: History) -> list[Verdict]:
+    """The alerts that the end of a run closes: the resolved ones."""
+    resolved = [before for before in history.alerts.values() if before.state == "resolved"]
+    return [_changed(before, history, "closed") for before in resolved]
+
+
+def _opened(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable[Verdict]:
     for finding in found:
         before = history.alerts.get((rule.name, finding.scope))
         active = before is not None and before.state in ACTIVE
         if before is not None and active and not _worse(finding.level, before.level):
+            continue
+        pending = before is not None and before.state == "pending"
+        if finding.stage == "holding" or (finding.stage == "pending" and (active or pending)):
             continue
         yield Verdict(
             step=history.step,
             time=history.time,
             rule=rule.name,
             scope=finding.scope,
-            state="escalated" if active else "open",
+            state="escalated" if active else finding.stage,
             level=finding.level,
             message=finding.message,
             action=finding.action,
@@ -45,18 +61,18 @@ def _opened(rule: Rule, history: History, found: list[Finding]) -> Iterable[Verd
         )
 
 
-def _resolved(rule: Rule, history: History, found: list[Finding]) -> Iterable[Verdict]:
+def _resolved(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable[Verdict]:
     scopes = {finding.scope for finding in found}
     for (name, scope), before in history.alerts.items():
         if name != rule.name or scope in scopes:
             continue
         if before.state in ACTIVE:
             yield _changed(before, history, "resolved")
-        elif before.state in ("no-data", "error"):
+        elif before.state in ("pending", "no-data", "error"):
             yield _changed(before, history, "closed")
 
 
-def _status(rule: Rule, history: History, state: State, reason: str) -> list[Verdict]:
+def _status(rule: Rule[Any], history: History, state: State, reason: str) -> list[Verdict]:
     scope = "rule" if state == "error" else ""
     before = history.alerts.get((rule.name, scope))
     if before is not None and before.state in ACTIVE:

@@ -22,10 +22,10 @@ import math
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
 from heldout.records import EvalResult
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
 
 
-def check(history: History) -> list[Finding] | NotChecked:
+def check(history: History, _: NoLimits) -> list[Finding] | NotChecked:
     """Find a rise of the calibration error over its best."""
     if len(history.evals) < 2:
         return NotChecked(f"needs 2 evaluations, has {len(history.evals)}")
@@ -52,5 +52,9 @@ def check(history: History) -> list[Finding] | NotChecked:
 
 
 RULE = Rule(
-    name="calibration-drift", check=check, on=(EvalResult,), silenced_by=("loss-not-finite",)
+    name="calibration-drift",
+    check=check,
+    limits=NoLimits(),
+    on=(EvalResult,),
+    silenced_by=("loss-not-finite",),
 )

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from heldout.derive.history import History
 from heldout.records import EvalResult
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
 
 
-def check(history: History) -> list[Finding] | NotChecked:
+def check(history: History, _: NoLimits) -> list[Finding] | NotChecked:
     """Find examples that generate answers otherwise, at the last evaluation that was checked."""
     checked = [result for result in history.evals if result.rechecked]
     if not checked:
@@ -41,4 +41,4 @@ def check(history: History) -> list[Finding] | NotChecked:
     return [Finding(level="warning", message=text, action=action, evidence=evidence)]
 
 
-RULE = Rule(name="evaluation-mismatch", check=check, on=(EvalResult,))
+RULE = Rule(name="evaluation-mismatch", check=check, limits=NoLimits(), on=(EvalResult,))

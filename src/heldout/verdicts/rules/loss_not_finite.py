@@ -2,7 +2,7 @@
 
 Checks: the loss of each step as the model computed it, read before the Trainer's
 `logging_nan_inf_filter` replaces it; the trained weights; the gradient norm; the held-out logits. One
-NaN is enough. It resolves after `QUIET` steps in a row without one. A loss of exactly 0 for `ZEROS`
+NaN is enough. It resolves after `quiet` steps in a row without one. A loss of exactly 0 for `zeros`
 steps counts too.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
@@ -12,7 +12,7 @@ What to do: stop. Resume from the last checkpoint scored finite, with the learni
 by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
 
 When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
-it shows in the gradient norm only, where `GRADS` in a row after a finite one are needed.
+it shows in the gradient norm only, where `grads` in a row after a finite one are needed.
 
 Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); huggingface/trl#6702.
 """
@@ -20,6 +20,7 @@ Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,23 @@ import numpy as np
 from heldout.derive.history import History
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
-QUIET = 10
-ZEROS = 3
-GRADS = 3
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds of this rule."""
+
+    quiet: int = 10
+    """Steps in a row without a NaN until the alert resolves."""
+    zeros: int = 3
+    """Steps in a row with a loss of exactly 0."""
+    grads: int = 3
+    """Logged steps in a row whose gradient norm is not finite: float16's scaler skips one alone."""
 
 
-def check(history: History) -> list[Finding] | NotChecked:
+def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     """Find non-finite or vanished losses in the latest steps."""
     loss, norms = history.columns.get("loss/step"), history.columns.get("grad/norm")
-    recent, grads = loss.tail(QUIET), norms.tail(GRADS)
+    recent, grads = loss.tail(limits.quiet), norms.tail(limits.grads)
     bad = sum(not math.isfinite(value) for value in recent)
     last = history.evals[-1] if history.evals else None
     if bad:
@@ -56,13 +65,13 @@ def check(history: History) -> list[Finding] | NotChecked:
         return NotChecked("the loss is computed outside the model, where it cannot be seen")
     if not len(loss) and last is None:
         return NotChecked("no loss was recorded")
-    lost = len(grads) == GRADS and not any(map(math.isfinite, grads))
+    lost = len(grads) == limits.grads and not any(map(math.isfinite, grads))
     if lost and np.isfinite(norms.values).any():
-        text = f"The gradient norm is NaN/Inf for {GRADS} logged steps in a row"
+        text = f"The gradient norm is NaN/Inf for {limits.grads} logged steps in a row"
         action = _go_back(history)
         return [Finding(level="error", message=text, action=action, evidence={"grad_norms": grads})]
-    if len(recent) >= ZEROS and not any(recent[-ZEROS:]):
-        text = f"Loss is exactly 0 for {ZEROS} steps: no token is being trained on"
+    if len(recent) >= limits.zeros and not any(recent[-limits.zeros :]):
+        text = f"Loss is exactly 0 for {limits.zeros} steps: no token is being trained on"
         action = "Stop. Check that the labels are not all masked (-100)."
         return [Finding(level="critical", message=text, action=action, evidence={"loss": 0.0})]
     return []
@@ -85,4 +94,4 @@ def _last_safe(history: History) -> str | None:
     return safe[-1] if safe else None
 
 
-RULE = Rule(name="loss-not-finite", check=check)
+RULE = Rule(name="loss-not-finite", check=check, limits=Limits())

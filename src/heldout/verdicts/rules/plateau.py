@@ -18,6 +18,8 @@ Source: equivalence testing (Schuirmann 1987) with the interval of Bonett and Pr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from heldout.derive.history import History
@@ -26,17 +28,22 @@ from heldout.records import EvalResult
 from heldout.stats.change import WINDOW
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
-FALLEN = 0.5
-"""A plateau before the learning rate has fallen to half its peak is not a plateau: over 57 replayed
-runs the gate brought patience's regret from 0.0167 to 0.0084 at the same compute saved."""
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds of this rule."""
+
+    fallen: float = 0.5
+    """A plateau before the learning rate has fallen to this share of its peak is not a plateau: over 57
+    replayed runs the gate brought patience's regret from 0.0167 to 0.0084 at the same compute saved."""
 
 
-def check(history: History) -> list[Finding] | NotChecked:
+def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     """Find a flat stretch of exact match that a falling learning rate does not promise to end."""
     if len(history.evals) <= WINDOW:
         return NotChecked(f"needs {WINDOW + 1} evaluations, has {len(history.evals)}")
     now = fixed_eval(history)
-    if now["em_trend"] != "plateau" or not learning_rate_fell(history):
+    if now["em_trend"] != "plateau" or not learning_rate_fell(history, limits.fallen):
         return []
     best = now["best_ckpt"]
     text = (
@@ -49,11 +56,13 @@ def check(history: History) -> list[Finding] | NotChecked:
     return [Finding(level="info", message=text, action=action, evidence=evidence)]
 
 
-def learning_rate_fell(history: History) -> bool:
-    """True when the learning rate is at most half its peak, constant by schedule, or unknown."""
+def learning_rate_fell(history: History, share: float) -> bool:
+    """True when the learning rate is at most `share` of its peak, constant by schedule, or unknown."""
     rate = history.columns.get("learning_rate")
     constant = history.run is not None and history.run.learning_rate.startswith("constant")
-    return constant or not len(rate) or not rate.last > FALLEN * float(np.nanmax(rate.values))
+    return constant or not len(rate) or not rate.last > share * float(np.nanmax(rate.values))
 
 
-RULE = Rule(name="plateau", check=check, on=(EvalResult,), silenced_by=("loss-not-finite",))
+RULE = Rule(
+    name="plateau", check=check, limits=Limits(), on=(EvalResult,), silenced_by=("loss-not-finite",)
+)

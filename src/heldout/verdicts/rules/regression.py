@@ -21,7 +21,7 @@ from __future__ import annotations
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
 from heldout.records import EvalResult
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
 
 EVIDENCE = (
     "em",
@@ -36,7 +36,7 @@ EVIDENCE = (
 )
 
 
-def check(history: History) -> list[Finding] | NotChecked:
+def check(history: History, _: NoLimits) -> list[Finding] | NotChecked:
     """Find a paired fall of exact match."""
     if len(history.evals) < 2:
         return NotChecked(f"needs 2 evaluations, has {len(history.evals)}")
@@ -52,4 +52,10 @@ def check(history: History) -> list[Finding] | NotChecked:
     return [Finding(level="error", message=text, action=action, evidence=evidence)]
 
 
-RULE = Rule(name="regression", check=check, on=(EvalResult,), silenced_by=("loss-not-finite",))
+RULE = Rule(
+    name="regression",
+    check=check,
+    limits=NoLimits(),
+    on=(EvalResult,),
+    silenced_by=("loss-not-finite",),
+)

@@ -1,0 +1,116 @@
+"""What a user says about the rules: other limits, rules left out, thresholds of their own."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from heldout.derive.history import History
+from heldout.records import Level, Sample
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+KEYS = ("name", "metric", "op", "value", "for", "level", "action")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A line of `alerts.rules`: bad when `metric` is `op` `value` for `steps` recorded steps."""
+
+    metric: str
+    op: str
+    value: float
+    steps: int = 1
+    level: Level = "warning"
+    action: str = ""
+
+
+def configured(rules: Sequence[Rule[Any]], alerts: Mapping[str, Any]) -> list[Rule[Any]]:
+    """Apply the `alerts` settings of a run's config to `rules`.
+
+    What does not fit (a rule or limit that this version does not have) is left as it is: a journal
+    of another version must be judged all the same. A config is validated where it is read.
+    """
+    off = alerts.get("off") or []
+    limits = alerts.get("limits") or {}
+    found = [_limited(rule, limits.get(rule.name) or {}) for rule in rules if rule.name not in off]
+    lines = [line for line in alerts.get("rules") or [] if not mistakes_in(line)]
+    return [*found, *map(threshold_rule, lines)]
+
+
+def threshold_rule(line: Mapping[str, Any]) -> Rule[Threshold]:
+    """Return the rule that a valid line of `alerts.rules` describes."""
+    limits = Threshold(
+        metric=line["metric"],
+        op=line["op"],
+        value=float(line["value"]),
+        steps=int(line.get("for", 1)),
+        level=line.get("level", "warning"),
+        action=line.get("action", ""),
+    )
+    return Rule(name=line["name"], check=_check, limits=limits, on=(Sample,))
+
+
+def mistakes_in(line: object) -> list[str]:
+    """Everything wrong with a line of `alerts.rules`; [] when it is valid."""
+    if not isinstance(line, Mapping):
+        return [f"a rule is a mapping with {', '.join(KEYS)}, found {line!r}"]
+    wrong = [f"unknown key {key!r}" for key in line if key not in KEYS]
+    wrong += [f"{key!r} is missing" for key in ("name", "metric", "op", "value") if key not in line]
+    for key in ("name", "metric", "action"):
+        if not isinstance(line.get(key, ""), str):
+            wrong.append(f"{key!r} must be text, found {line[key]!r}")
+    if "op" in line and line["op"] not in OPERATORS:
+        wrong.append(f"'op' must be one of {' '.join(OPERATORS)}, found {line['op']!r}")
+    if "value" in line and not _is_number(line["value"]):
+        wrong.append(f"'value' must be a finite number, found {line['value']!r}")
+    steps = line.get("for", 1)
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        wrong.append(f"'for' must be a number of steps from 1 on, found {steps!r}")
+    if line.get("level", "warning") not in get_args(Level):
+        wrong.append(
+            f"'level' must be one of {', '.join(get_args(Level))}, found {line['level']!r}"
+        )
+    return wrong
+
+
+def _check(history: History, limits: Threshold) -> list[Finding] | NotChecked:
+    series = history.columns.get(limits.metric)
+    if not len(series):
+        return NotChecked(f"no '{limits.metric}' was recorded")
+    compare = OPERATORS[limits.op]
+    tail = series.tail(limits.steps)
+    # a number that is not one is no evidence of health
+    bad = [math.isnan(value) or compare(value, limits.value) for value in tail]
+    if not bad[-1]:
+        return []
+    held = len(bad) == limits.steps and all(bad)
+    text = f"{limits.metric} is {tail[-1]:g}, {limits.op} {limits.value:g}"
+    text += f" for {limits.steps} steps" if limits.steps > 1 else ""
+    evidence = {"metric": limits.metric, "value": tail[-1], "limit": limits.value}
+    return [
+        Finding(
+            level=limits.level,
+            message=text,
+            action=limits.action or f"Look at {limits.metric}: you set this limit.",
+            evidence=evidence,
+            stage="open" if held else "pending",
+        )
+    ]
+
+
+def _limited(rule: Rule[Any], changes: Mapping[str, Any]) -> Rule[Any]:
+    known = getattr(rule.limits, "__dataclass_fields__", {})
+    return rule.limited({name: value for name, value in changes.items() if name in known})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
