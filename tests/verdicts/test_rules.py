@@ -283,7 +283,7 @@ def test_a_rule_that_can_look_at_nothing_says_why(rule: Rule) -> None:
 def test_watch_incomplete_tells_gaps_of_this_run_until_they_are_old(
     facts: Facts, scopes: list[str]
 ) -> None:
-    found = watch_incomplete.check(history(run(), *facts))
+    found = watch_incomplete.RULE.look(history(run(), *facts))
     assert isinstance(found, list)
     assert [finding.scope for finding in found] == scopes
 
