@@ -12,6 +12,7 @@ Trainer logged and a sum over the trained weights, and what `listen` heard.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,10 @@ def main(folder: Path, how: str) -> None:
     (folder / f"direct{arguments.process_index}.json").write_text(json.dumps(direct))
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))
-    torch.distributed.destroy_process_group()  # left to the interpreter's exit, gloo's threads may abort it
+    sys.stderr.flush()
+    # Not by returning, which frees the process group: gloo's destructor joins its threads while it holds
+    # the lock that one of them needs to free a tensor, so that now and then the process hangs or aborts.
+    os._exit(0)
 
 
 if __name__ == "__main__":
