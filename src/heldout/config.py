@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from heldout.errors import ConfigError
-from heldout.verdicts.custom import mistakes_in
+from heldout.records import HEARTBEAT
+from heldout.verdicts.custom import is_number, mistakes_in
 from heldout.verdicts.judge import all_rules
 
 REQUIRED = object()
@@ -42,6 +43,8 @@ class Setting:
     """The least accepted value of a number."""
     check: Check | None = None
     """What its values must satisfy besides."""
+    secret: bool = False
+    """Whether its value may hold a password: it is never shown, and not recorded with a run."""
 
 
 def _s(
@@ -51,9 +54,10 @@ def _s(
     text: str,
     minimum: float = 1,
     check: Check | None = None,
+    secret: bool = False,
 ) -> Setting:
     kinds = types if isinstance(types, tuple) else (types,)
-    return Setting(name, kinds, default, text, minimum, check)
+    return Setting(name, kinds, default, text, minimum, check, secret)
 
 
 def one_of(*choices: str) -> Check:
@@ -89,14 +93,14 @@ def named(name: str, value: Any) -> str:
 
 def thresholds(name: str, value: list[Any]) -> str:
     """What is wrong with a list of threshold rules; "" if nothing is."""
-    wrong = [
-        f"{name}, rule {i}: {text}" for i, line in enumerate(value, 1) for text in mistakes_in(line)
-    ]
-    known = {rule.name for rule in all_rules()}
-    names = [line.get("name") for line in value if isinstance(line, dict)]
-    for i, each in enumerate(names, 1):
-        if each in known or names.index(each) != i - 1:
-            wrong.append(f"{name}, rule {i}: the name {each!r} is taken by another rule")
+    wrong = []
+    taken: list[Any] = [HEARTBEAT, *(rule.name for rule in all_rules())]
+    for i, line in enumerate(value, 1):
+        wrong += [f"{name}, rule {i}: {text}" for text in mistakes_in(line)]
+        called = line.get("name") if isinstance(line, dict) else None
+        if called is not None and called in taken:
+            wrong.append(f"{name}, rule {i}: the name {called!r} is taken by another rule")
+        taken.append(called)
     return "\n".join(wrong)
 
 
@@ -120,9 +124,9 @@ def limits(name: str, value: dict[str, Any]) -> str:
         known = sorted(type(rule.limits).__dataclass_fields__)
         for key, number in changes.items():
             if key not in known:
-                wrong.append(f"{name}: {rule.name} has no limit {key!r}.{nearest(key, known)}")
-            elif isinstance(number, bool) or not isinstance(number, int | float):
-                wrong.append(f"{name}: {rule.name}.{key} must be a number, found {number!r}")
+                wrong.append(f"{name}: {rule.name} has no limit {key!r}.{nearest(str(key), known)}")
+            elif not is_number(number):
+                wrong.append(f"{name}: {rule.name}.{key} must be a finite number, found {number!r}")
     return "\n".join(filter(None, wrong))
 
 
@@ -266,12 +270,18 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _s("decision.load_best", bool, False, "After training, load the checkpoint to keep"),
     _s(
-        "decision.protect",
+        "decision.keep",
         bool,
         True,
         "Keep the recommended checkpoints from deletion by train.keep (save_total_limit)",
     ),
-    _s("notify.urls", list, [], "Where alerts are sent, as Apprise URLs"),
+    _s(
+        "notify.urls",
+        list,
+        [],
+        "Where alerts are sent, as Apprise URLs; better in the environment, as they hold secrets",
+        secret=True,
+    ),
     _s(
         "notify.level",
         str,
@@ -279,7 +289,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Least level that is sent: info, warning, error or critical",
         check=one_of("info", "warning", "error", "critical"),
     ),
-    _s("notify.link", (str, NONE), None, "Address of the dashboard, put into each message"),
+    _s(
+        "notify.link",
+        (str, NONE),
+        None,
+        "Address of the dashboard, put into each message",
+        secret=True,
+    ),
     _s("notify.dry_run", bool, False, "Print what would be sent instead of sending it"),
     _s("check.data", bool, True, "Look through the data before the first step, and stop on errors"),
     _s("check.rows", int, 20_000, "Training rows whose tokens are looked at, evenly spaced"),
@@ -307,7 +323,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not YAML: {_without_excerpt(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected sections such as 'model:', found {tree!r:.40}")
     given = [(str(path), name, value) for name, value in _flatten(tree)]
@@ -330,10 +346,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return settings
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name as a tree of sections."""
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name as a tree of sections, without those that may hold a password."""
     tree: dict[str, Any] = {}
     for name, value in settings.items():
+        if BY_NAME[name].secret:
+            continue
         section, key = name.split(".", 1)
         tree.setdefault(section, {})[key] = value
     return tree
@@ -374,15 +392,26 @@ def _override(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: expected name=value, as in --set eval.every=50")
-    return name.strip(), _yaml(f"--set {text}", value)
+    setting = BY_NAME.get(name.strip())
+    shown = name if setting and setting.secret else text
+    return name.strip(), _yaml(f"--set {shown}", value)
 
 
 def _yaml(source: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(f"{source}: the value is not YAML: {message}") from error
+        message = _without_excerpt(error)
+        raise ConfigError(f"{source}: the value is not YAML: {message}") from None
+
+
+def _without_excerpt(error: Exception) -> str:
+    """What is wrong with a text and where; an excerpt of it could hold a password."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    place = error.problem_mark or error.context_mark
+    where = f"line {place.line + 1}, column {place.column + 1}: " if place else ""
+    return where + " ".join(filter(None, (error.context, error.problem)))
 
 
 def _problem(name: str, value: Any) -> str:
@@ -397,7 +426,8 @@ def _problem(name: str, value: Any) -> str:
         check = BY_NAME[name].check
         return check(name, value) if check else ""
     wanted = " or ".join("null" if each is NONE else each.__name__ for each in types)
-    return f"{name} must be {wanted}, found {value!r} ({type(value).__name__})"
+    found = "a value" if BY_NAME[name].secret else repr(value)
+    return f"{name} must be {wanted}, found {found} ({type(value).__name__})"
 
 
 def _accepts(types: tuple[type, ...], value: Any) -> bool:

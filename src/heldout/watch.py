@@ -35,6 +35,9 @@ log = logging.getLogger("heldout")
 WRITING = ("judge", "listener", "journal")
 """Parts that writing itself goes through: their failures are logged, since a note would fail too."""
 
+STOPPING = ("stop", "roll-back")
+"""Decisions that end the training where it may be."""
+
 Listener = Callable[[Sequence[AnyRecord], History], None]
 """Called with the records just written and the history including them."""
 
@@ -50,6 +53,8 @@ class Plan:
     signals: SignalOptions = field(default_factory=SignalOptions)
     without: Collection[str] = ()
     """Signals to leave out, by file name."""
+    may_stop: bool = False
+    """Whether a decision to stop or roll back ends the training."""
 
     def due(self, step: int, last: bool) -> bool:
         """Whether the set is scored after this step."""
@@ -84,6 +89,10 @@ class Together:
         """Whether a step ended whose sums are still to be added up."""
         self.tried = -1
         """The last step whose evaluation was begun."""
+        self.wanted = False
+        """Whether this process wants the training to stop: the main one's decision says so."""
+        self.stopping = False
+        """Whether all stop after this step, at the same one."""
         self._plan = plan
         self._ranks = plan.ranks
         self._shape = (plan.signals.every, width(plan.without))
@@ -121,15 +130,20 @@ class Together:
             if signals:
                 for row, each in zip(rows, kept, strict=False):
                     row.copy_(signals.vector(each, device))
-            leaving = rows.new_full((1,), float(self.leaving))
-            gone, *sums = self._ranks.sum(torch.cat([leaving, rows.flatten()])).tolist()
-            self._adding = not gone
+            said = rows.new_tensor([float(self.leaving), float(self.wanted)])
+            gone, wanted, *sums = self._ranks.sum(torch.cat([said, rows.flatten()])).tolist()
+            self._adding, self.stopping = not gone, bool(wanted) and not gone
             if signals and self._adding:
                 wide = self._shape[1]
                 return [
                     signals.of_vector(sums[i * wide : (i + 1) * wide]) for i in range(len(kept))
                 ]
         return on_host(kept)
+
+    def stop(self) -> None:
+        """Want the training to stop: now in a single process, else when the sums are added up next."""
+        self.wanted = True
+        self.stopping = self.stopping or self._ranks.count == 1
 
     def score(self, step: int) -> bool:
         """Whether all processes score the set now. A collective call, the first time at a step."""
@@ -286,6 +300,8 @@ class Watch:
         self.lap("monitor")
         if self.plan.due(step, last):
             self.evaluate(model, step)
+        if self.plan.may_stop and not last:
+            self._stop_if_decided(step)
 
     def flush(self) -> None:
         """Record the steps that were kept since the last time; every process must do it."""
@@ -378,6 +394,13 @@ class Watch:
             text = "a process left: counts and losses are the main process's own from here on"
             self.note(moments[-1].step, "failure", text)
         return values
+
+    def _stop_if_decided(self, step: int) -> None:
+        decision = self.history.decision
+        if decision is None or decision.action not in STOPPING or self.together.wanted:
+            return
+        self.together.stop()
+        self.note(step, "stop", f"the training is stopped, as decided: {decision.reason}")
 
     def _sums(self) -> list[Numbers]:
         """The kept steps' sums, over all processes."""

@@ -5,6 +5,7 @@ HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another proc
 "gone" (the monitor of the main process fails at step 2), "late" (it fails after the last
 evaluation), "away" (the second process's monitor fails at step 2), "together" (numbers are recorded
 every third step), "accumulated" (two micro-batches a step),
+"stops" (nothing is learned, and the decision may stop it),
 "resumed" (from the last checkpoint, to step 6), "resumed busy". Each process writes the losses that the
 Trainer logged and a sum over the trained weights, and what `listen` heard.
 """
@@ -85,9 +86,10 @@ def main(folder: Path, how: str) -> None:
     tokenizer, model = tiny.tokenizer(), tiny.lora_model()
     arguments = TrainingArguments(
         output_dir=str(folder / "out"),
-        max_steps=6 if how.startswith("resumed") else 4,
+        max_steps={"resumed": 6, "resumed busy": 6, "stops": 12}.get(how, 4),
         per_device_train_batch_size=2,
-        learning_rate=1e-2,
+        learning_rate=1e-9 if how == "stops" else 1e-2,
+        lr_scheduler_type="constant" if how == "stops" else "linear",
         logging_steps=100 if how == "together" else 1,
         gradient_accumulation_steps=2 if how == "accumulated" else 1,
         save_steps=2,
@@ -102,6 +104,8 @@ def main(folder: Path, how: str) -> None:
         runs=folder / "runs",
         run="r",
         tokenizer=tokenizer,
+        may_stop=how == "stops",
+        margin=0.5 if how == "stops" else 0.01,
         signals=SignalOptions(every=3 if how == "together" else 1),
     )
     trainer = Trainer(
@@ -122,7 +126,8 @@ def main(folder: Path, how: str) -> None:
     weights = sum(float(p.detach().double().abs().sum()) for p in model.parameters())
     (folder / f"direct{arguments.process_index}.json").write_text(json.dumps(direct))
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    (folder / f"rank{arguments.process_index}.json").write_text(json.dumps([losses, weights]))
+    found = [losses, weights, trainer.state.global_step]
+    (folder / f"rank{arguments.process_index}.json").write_text(json.dumps(found))
     sys.stderr.flush()
     # Not by returning, which frees the process group: gloo's destructor joins its threads while it holds
     # the lock that one of them needs to free a tensor, so that now and then the process hangs or aborts.

@@ -137,3 +137,12 @@ def test_a_resumed_run_goes_on_also_where_one_process_cannot_watch(
     run(tmp_path / "run", how)
     found = history(tmp_path / "run")
     assert len(found.columns.get("loss/step")) == (4 if stopped else 6)
+
+
+def test_a_decision_stops_all_processes_at_the_same_step(tmp_path: Path) -> None:
+    ranks = [each[2] for each in run(tmp_path / "stops", "stops")]  # type: ignore[index]
+    found = history(tmp_path / "stops")
+    (said,) = [note for note in found.notes if note.topic == "stop"]
+    assert ranks == [said.step + 1] * 2, "one step later: the step's sums tell the others"
+    assert (found.ended, found.step) == ("finished", ranks[0])
+    assert found.evals[-1].step == found.step < 12

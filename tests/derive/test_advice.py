@@ -6,7 +6,8 @@ import numpy as np
 from facts import history, item, result, run
 
 from heldout.derive.advice import advise
-from heldout.records import Advice, Item
+from heldout.derive.history import History
+from heldout.records import Advice, AnyRecord, Item
 
 
 def answers(**patterns: tuple[int, int]) -> list[Item]:
@@ -70,3 +71,51 @@ def test_patterns_that_are_equal_are_rarely_called_weak() -> None:
         right = rng.binomial(60, 0.7, size=5)
         wrong += bool(advice(**{f"p{i}": (int(k), 60) for i, k in enumerate(right)}))
     assert wrong / 300 <= 0.05
+
+
+def looks(rates: dict[int, float], trained: dict[str, int]) -> History:
+    """Evaluations in which 'reasoning' is right at these rates of 100, and 'math' always."""
+    facts: list[AnyRecord] = [run(train_patterns=trained)]
+    for step, rate in rates.items():
+        rows = [item(step, f"r{i}", i < 100 * rate, "reasoning") for i in range(100)]
+        rows += [item(step, f"m{i}", True, "math") for i in range(100)]
+        facts += [*rows, result(step, sum(row.correct for row in rows), 200)]
+    return history(*facts)
+
+
+CURVE = {0: 0.0, 10: 0.1, 20: 0.25, 40: 0.4, 80: 0.5}
+
+
+def test_how_many_to_add_and_what_it_should_bring() -> None:
+    found = advise(looks(CURVE, {"math": 900, "reasoning": 100}))[0]
+    assert found.evidence["add"] == 800, "as many as the other pattern has"
+    low, gain, high = (found.evidence[key] for key in ("gain_low", "gain", "gain_high"))
+    assert 0 < low < gain < high < 0.5
+    assert "Add about 800: +" in found.message
+    assert "EM expected [+" in found.message
+    assert found.evidence["look_at"]["persistent"]
+
+
+def test_a_pattern_that_is_hard_and_not_starved_gets_as_many_again() -> None:
+    found = advise(looks(CURVE, {"math": 300, "reasoning": 500}))[0]
+    assert found.evidence["add"] == 500
+
+
+def test_without_enough_evaluations_no_gain_is_promised() -> None:
+    found = advise(looks({0: 0.0, 10: 0.2}, {"math": 900, "reasoning": 100}))[0]
+    assert "gain" not in found.evidence
+    assert "expected" not in found.message
+
+
+def test_without_any_training_row_of_it_no_curve_can_be_scaled() -> None:
+    found = advise(looks(CURVE, {"math": 900}))[0]
+    assert found.evidence["add"] == 900
+    assert "gain" not in found.evidence
+
+
+def test_a_pattern_that_is_trained_on_and_not_measured_is_a_gap() -> None:
+    (found,) = advice(
+        trained={"math": 900, "coding": 90, "rare": 10}, math=(95, 100), coding=(1, 2)
+    )
+    assert (found.topic, found.evidence["pattern"]) == ("coverage", "coding")
+    assert "has 2 'coding' examples, which are 9% of the training rows: add 28" in found.message

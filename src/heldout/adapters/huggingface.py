@@ -22,6 +22,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from heldout.adapters.steering import Steering
 from heldout.config import default
 from heldout.derive.patterns import Patterns, get_default_patterns
 from heldout.errors import ConfigError, DataError, HeldoutError
@@ -44,6 +45,16 @@ STATE_NAME = "heldout.json"
 SHARDED = "the weights are sharded over processes (FSDP, ZeRO-3), which is not supported yet"
 WHOLE_WEIGHTS = ("lora_layers", "finite_weights")
 """Signals that read whole weights, which one process of several cannot where they are sharded."""
+ARGUMENTS = (
+    "learning_rate",
+    "gradient_accumulation_steps",
+    "per_device_train_batch_size",
+    "max_grad_norm",
+    "fp16",
+    "bf16",
+    "logging_steps",
+)
+"""Fields of the Trainer's arguments that rules ask for."""
 PACKAGES = ("heldout", "torch", "transformers", "trl", "peft", "accelerate")
 
 
@@ -80,6 +91,10 @@ class Monitor(TrainerCallback):
     the model's own name) will not do; `tokenizer` where the Trainer is not given one. What the set
     shares with `train_rows` is remarked.
 
+    With `may_stop` a decision to stop or roll back ends the training, through the Trainer's own
+    control; with `load_best` the recommended checkpoint is in the model after it. `keep` keeps that
+    checkpoint from deletion by `save_total_limit`.
+
     Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1 or
     `reference` is never evaluated. In a distributed run every process needs a monitor: they share
     the evaluation, and the main one records.
@@ -96,6 +111,9 @@ class Monitor(TrainerCallback):
         reference: int | None = default("eval.reference"),
         options: EvalOptions | None = None,
         signals: SignalOptions | None = None,
+        may_stop: bool = default("decision.may_stop"),
+        load_best: bool = default("decision.load_best"),
+        keep: bool = default("decision.keep"),
         patterns: Patterns | None = None,
         runs: str | Path = default("output.runs"),
         run: str | None = None,
@@ -131,10 +149,12 @@ class Monitor(TrainerCallback):
         self.config = dict(config or {})
         self.train_patterns = dict(train_patterns or {})
         self.train_rows = train_rows
+        self.may_stop = may_stop
         self.watch: Watch | None = None
         self._follower: Follower | None = None
         self._together: Together | None = None
         self._listeners = list(listeners)
+        self._steering = Steering(keep, load_best)
         self._hook: Any = None
         self._learning_rate: float | None = None
         self._evaluating = False
@@ -192,6 +212,8 @@ class Monitor(TrainerCallback):
                 self._follower.step(step, model, last)
             else:
                 together.leave(step, last)
+        control.should_training_stop |= together.stopping
+        self._steer(args, state)
         self._lap("monitor")
 
     @_harmless
@@ -227,6 +249,7 @@ class Monitor(TrainerCallback):
                 (folder / STATE_NAME).write_text(json.dumps(self.watch.state()), encoding="utf-8")
             except OSError as error:
                 self.watch.note(state.global_step, "failure", f"{STATE_NAME}: {error}")
+        self._steer(args, state)
         self._lap("monitor")
 
     @_harmless
@@ -249,8 +272,12 @@ class Monitor(TrainerCallback):
     ) -> None:
         """Evaluate the last weights, unless the Trainer has put other ones in place, and close."""
         other = args.load_best_model_at_end
+        loaded = self._steering.end(args, state)
         try:
             self._note_removed(Path(args.output_dir or "."))
+            if loaded and self.watch:
+                text = f"the weights of {loaded} are in the model, as decided"
+                self.watch.note(state.global_step, "load", text)
         finally:
             self.close(state.global_step, None if other else kwargs["model"])
 
@@ -291,6 +318,11 @@ class Monitor(TrainerCallback):
             self._follower.flush()
         elif self._together:
             self._together.add(None, [])
+
+    def _steer(self, args: TrainingArguments, state: TrainerState) -> None:
+        if self.watch:
+            output = Path(args.output_dir or ".")
+            self._steering.follow(state, output, self.watch.history.decision)
 
     def _lap(self, phase: str) -> None:
         if self.watch:
@@ -351,6 +383,7 @@ class Monitor(TrainerCallback):
             ranks=ranks,
             signals=self.signals,
             without=without,
+            may_stop=self.may_stop,
         )
         return plan, problems
 
@@ -392,6 +425,8 @@ class Monitor(TrainerCallback):
             watch.note(
                 state.global_step, "signal", f"no LoRA layers, no check of weights: {SHARDED}"
             )
+        for remark in self._steering.begin(args):
+            watch.note(state.global_step, "decision", remark)
         for remark in about.remarks if about else ():
             watch.note(state.global_step, "data", remark)
 
@@ -421,6 +456,7 @@ class Monitor(TrainerCallback):
             eval_set=eval_set,
             learning_rate=str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
             train_patterns=self.train_patterns,
+            training=_training(args, model, state.max_steps),
             config={"eval": evaluation, "signals": signals, **self.config},
             environment=_environment(),
             host=socket.gethostname(),
@@ -465,6 +501,19 @@ def _is_sharded(args: TrainingArguments, model: nn.Module) -> bool:
     """True where a forward pass needs every process, which the main one cannot call alone."""
     parts = (hasattr(p, "ds_id") or type(p.data).__name__ == "DTensor" for p in model.parameters())
     return bool(getattr(args, "fsdp", None)) or any(parts)
+
+
+def _training(args: TrainingArguments, model: nn.Module, steps: int) -> dict[str, Any]:
+    """What rules ask of the training's settings."""
+    known = {name: getattr(args, name, None) for name in ARGUMENTS}
+    config = getattr(_innermost(model), "config", None)
+    found = {
+        **known,
+        "warmup_steps": args.get_warmup_steps(steps),
+        "vocabulary": getattr(config, "vocab_size", None),
+        "adapters": hasattr(unwrapped(model), "peft_config"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _saved_state(output: Path, step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from heldout.adapters.huggingface import Monitor
-from heldout.config import nearest, nested
+from heldout.config import nearest, recorded
 from heldout.derive.patterns import get_default_patterns
 from heldout.errors import ConfigError
 from heldout.evals.options import EvalOptions
@@ -67,10 +67,13 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         reference=settings["eval.reference"],
         options=options,
         signals=SignalOptions.of(settings),
+        may_stop=settings["decision.may_stop"],
+        load_best=settings["decision.load_best"],
+        keep=settings["decision.keep"],
         patterns=patterns,
         runs=settings["output.runs"],
         run=name,
-        config=nested(settings) | {"skipped_training_lines": skipped + unfit},
+        config=recorded(settings) | {"skipped_training_lines": skipped + unfit},
         train_patterns=count_patterns(rows, patterns),
         train_rows=rows,
         model=settings["model.name"],

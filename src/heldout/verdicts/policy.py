@@ -5,41 +5,114 @@ from __future__ import annotations
 from typing import Any
 
 from heldout.derive.advice import advise
+from heldout.derive.eval_curve import EvalCurve, eval_curve, tied_steps
 from heldout.derive.history import History
-from heldout.derive.progress import fixed_eval
+from heldout.derive.progress import fixed_eval, judge
 from heldout.records import Action, Decision, Verdict
 from heldout.verdicts.life import ACTIVE, LEVELS
 
-ENDING = ("loss-not-finite", "regression", "plateau")
-"""Rules whose open alert ends a run; the others advise."""
+ENDING: dict[str, tuple[str, Action]] = {
+    "loss-not-finite": ("error", "roll-back"),
+    "divergence": ("error", "roll-back"),
+    "lora-exploding": ("error", "roll-back"),
+    "regression": ("error", "roll-back"),
+    "data-masked": ("critical", "stop"),
+    "lora-dead": ("error", "stop"),
+    "plateau": ("info", "stop"),
+    "eval-loss-plateau": ("info", "stop"),
+}
+"""What an open alert ends a run by, from which level on; the others advise."""
 
 
 def decide(history: History) -> Decision:
-    """Decide from everything known; `reason` is one sentence with the numbers behind it."""
+    """Decide from everything known; `reason` is one sentence with the numbers behind it.
+
+    The checkpoint is the earliest of those tied with the best that are on disk: by exact match on the
+    fixed set or, in a run without one, by the Trainer's own held-out loss.
+    """
     now = fixed_eval(history)
-    action, cause = _action(history, now.get("best_ckpt"))
+    curve = None if now else eval_curve(history)
+    tied = now["tied"] if now else tied_steps(history, curve) if curve else []
+    best = tied[0] if tied else None
+    action, cause = _action(history, best)
+    budget = _budget(history, action, best, curve)
+    reason = cause.message if cause else _reason(history, now, curve)
     return Decision(
         step=history.step,
         time=history.time,
         action=action,
-        checkpoint=now.get("best_ckpt"),
-        tied=now.get("tied", []),
-        reason=cause.message if cause else _reason(history, now),
+        checkpoint=best,
+        tied=tied,
+        reason="; ".join(filter(None, [reason, _spent(budget)])),
+        evidence=budget,
         advice=advise(history),
     )
 
 
 def _action(history: History, best: str | None) -> tuple[Action, Verdict | None]:
     active = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
-    worst = max(active, key=lambda verdict: LEVELS.index(verdict.level), default=None)
+    ending = [v for v in active if LEVELS.index(v.level) >= LEVELS.index(_least(v.rule))]
+    worst = max(ending, key=lambda verdict: LEVELS.index(verdict.level), default=None)
     if worst is None:
         return ("none" if history.ended else "continue"), None
-    if worst.rule == "plateau":
-        return ("none" if history.ended else "stop"), worst
-    return ("roll-back" if best else "stop"), worst
+    action = ENDING[worst.rule][1]
+    if action == "stop" and history.ended and worst.level == "info":
+        return "none", worst
+    return ("stop" if action == "roll-back" and not best else action), worst
 
 
-def _reason(history: History, now: dict[str, Any]) -> str:
+def _least(rule: str) -> str:
+    return ENDING[rule][0]
+
+
+def _budget(
+    history: History, action: Action, best: str | None, curve: EvalCurve | None
+) -> dict[str, Any]:
+    """Steps that stopping now saves, and those since the checkpoint to keep, which bought nothing."""
+    total = history.run.total_steps if history.run else 0
+    kept = {saved.path: saved.step for saved in history.checkpoints}.get(best or "")
+    if curve and kept is None:
+        kept = curve.best_step
+    if kept not in _tied(history, curve):
+        kept = None  # a better one was not saved
+    found: dict[str, Any] = {}
+    if action in ("stop", "roll-back") and not history.ended and total > history.step:
+        found |= {"steps_saved": total - history.step, "total_steps": total}
+    if kept is not None and (history.ended or action in ("stop", "roll-back")):
+        found |= {
+            "best_step": kept,
+            "steps_wasted": history.step - kept,
+            "steps_made": history.step,
+        }
+    return found
+
+
+def _tied(history: History, curve: EvalCurve | None) -> list[int]:
+    """The steps of the evaluations tied with the best, saved or not."""
+    if curve:
+        return [curve.steps[i] for i in curve.found.tied]
+    found = judge(history)
+    return [history.evals[i].step for i in found.tied] if found else []
+
+
+def _spent(budget: dict[str, Any]) -> str:
+    parts = []
+    if "steps_saved" in budget:
+        share = budget["steps_saved"] / budget["total_steps"]
+        parts.append(f"stopping now saves {budget['steps_saved']:,} steps ({share:.0%})")
+    if budget.get("steps_wasted", 0) > 0:
+        share = budget["steps_wasted"] / budget["steps_made"]
+        parts.append(
+            f"the {budget['steps_wasted']:,} steps since step {budget['best_step']:,} ({share:.0%}) "
+            "brought nothing that can be measured"
+        )
+    return "; ".join(parts)
+
+
+def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> str:
+    if curve:
+        best = f"lowest {curve.best:.4g} at step {curve.best_step:,}"
+        return f"eval loss {curve.last:.4g}, {best}, of {len(curve.steps)} evaluations"
     if not now:
         return "nothing has been evaluated yet"
     score = f"EM {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"

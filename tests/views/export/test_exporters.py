@@ -109,5 +109,13 @@ def test_json_holds_the_whole_run_and_is_strict() -> None:
 def test_every_exporter_writes_every_run(exporter: Exporter, folded: History) -> None:
     data = exporter.write(folded)
     assert isinstance(data, bytes)
-    assert data
+    assert data or exporter.name == "rows", "only a list of rows may be empty"
     assert data == exporter.write(folded), "the same run gives the same file"
+
+
+def test_the_rows_to_look_at_are_json_lines_that_name_their_file_and_line() -> None:
+    looks = [fact for step in (0, 10, 20, 30) for fact in evaluation(step, [False, True])]
+    lines = EXPORTERS["rows"].write(history(run(), *looks)).splitlines()
+    (row,) = [strict_json(line) for line in lines]
+    assert (row["why"], row["set"], row["id"]) == ("persistent", "eval", "e0")
+    assert EXPORTERS["rows"].write(history(run())) == b""

@@ -8,8 +8,10 @@ from typing import Any
 from heldout.derive.history import History
 from heldout.derive.patterns import UNMATCHED
 from heldout.derive.progress import flat_since
+from heldout.views.report.curves import EVAL_LOSS, curve_lines
 from heldout.views.report.lora import lora_lines
-from heldout.views.snapshot import SHOWN_FIRST, snapshot
+from heldout.views.report.past import Past, past_lines
+from heldout.views.snapshot import ACTIVE, snapshot
 
 MOST_LINES = 8
 ARROWS = {
@@ -20,21 +22,47 @@ ARROWS = {
 }
 
 
-def verdict_lines(history: History) -> list[str]:
-    """Return the verdict on a run as plain lines, without colour or markup."""
+def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
+    """Return the verdict on a run as plain lines, without colour or markup.
+
+    `past` are the alerts to tell of that are over.
+    """
     now = snapshot(history)
-    lines = [_head(now)]
+    lines = [_head(now), *_remarks(now)]
     if now["fixed_eval"]:
         lines += [*_score(history, now), *_patterns(now)]
     else:
-        lines.append("EM: not evaluated (this run has no fixed set, or has not reached it)")
-    lines += [*_training(now), *_alerts(now)]
+        if not _source(now):
+            lines.append("EM: not evaluated (this run has no fixed set, or has not reached it)")
+        lines += curve_lines(history)
+    lines += [*_training(now), *_alerts(now), *past_lines(past), *_not_checked(now)]
     return [*lines, "", *_action(now)]
 
 
+def where(now: Mapping[str, Any]) -> str:
+    """How far a run is: its state and step; a foreign log that tells of no end only ends."""
+    total = (now["run"] or {}).get("total_steps")
+    step = f"step {now['step']:,}" + (f" of {total:,}" if total else "")
+    running = now["state"] == "running" and _source(now)
+    return f"the log ends at {step}" if running else f"{now['state']} at {step}"
+
+
 def _head(now: Mapping[str, Any]) -> str:
-    run = now["run"] or {"id": "?", "model": "?", "total_steps": 0}
-    return f"{run['id']}: {now['state']} at step {now['step']:,} of {run['total_steps']:,}"
+    kind = f" ({_source(now)} log)" if _source(now) else ""
+    return f"{(now['run'] or {}).get('id', '?')}{kind}: {where(now)}"
+
+
+def _source(now: Mapping[str, Any]) -> str:
+    """The kind of foreign log that the run was read from; "" for one that heldout recorded."""
+    return str((now["run"] or {}).get("source", ""))
+
+
+def _remarks(now: Mapping[str, Any]) -> Iterator[str]:
+    """What could not be read of a foreign log, and what was assumed."""
+    said = [note["text"] for note in now["notes"] if note["topic"] == "data" and _source(now)]
+    yield from (f"  {text}" for text in said[:MOST_LINES])
+    if len(said) > MOST_LINES:
+        yield f"  and {len(said) - MOST_LINES} remarks more (--json has them)"
 
 
 def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
@@ -98,7 +126,7 @@ def _trend_words(last: Mapping[str, Any]) -> str:
 
 
 def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
-    weak = {advice["evidence"].get("pattern") for advice in now["advice"]}
+    weak = {each["evidence"].get("pattern") for each in now["advice"] if each["topic"] == "data"}
     rows = sorted(now["bucket_matrix"]["rows"], key=lambda row: row["em"] or 0.0)
     for row in rows:
         if not row["known"]:
@@ -112,7 +140,8 @@ def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _training(now: Mapping[str, Any]) -> Iterator[str]:
-    yield from lora_lines(now["lora"])
+    if not _source(now):
+        yield from lora_lines(now["lora"])
     parts = []
     if now["streaming_ce"] is not None:
         parts.append(f"streaming CE {now['streaming_ce']:.3f} nats")
@@ -133,17 +162,30 @@ def _training(now: Mapping[str, Any]) -> Iterator[str]:
 
 def _alerts(now: Mapping[str, Any]) -> Iterator[str]:
     for alert in now["alerts"]:
-        if alert["state"] in SHOWN_FIRST:
+        if alert["state"] in ACTIVE:
             yield f"{alert['level'].upper()} {alert['message']} (step {alert['step']:,})"
             yield f"  {alert['action']}"
+        elif alert["state"] == "pending":
+            yield f"not yet an alert: {alert['message']} (since step {alert['step']:,})"
+
+
+def _not_checked(now: Mapping[str, Any]) -> Iterator[str]:
+    """The rules that could not look, those with one reason in one line."""
+    reasons: dict[str, list[str]] = {}
     for rule in now["not_checked"]:
-        yield f"not checked: {rule['rule']}, {rule['reason']}"
+        reasons.setdefault(rule["reason"], []).append(rule["rule"])
+    for reason, rules in reasons.items():
+        yield f"not checked: {', '.join(rules)}: {reason}"
 
 
 def _action(now: Mapping[str, Any]) -> Iterator[str]:
     decision = now["decision"]
     if decision is None:
         yield "-> Nothing to decide yet."
+        return
+    evaluated = now["fixed_eval"] or EVAL_LOSS in now["latest"]
+    if _source(now) and not evaluated and decision["action"] in ("continue", "none"):
+        yield "-> No fixed set and no single held-out loss to tell checkpoints apart by."
         return
     use = f" Use {decision['checkpoint']}." if decision["checkpoint"] else ""
     yield f"-> {ARROWS[decision['action']]}{use} {decision['reason']}"

@@ -1,0 +1,60 @@
+"""The Trainer's own held-out loss will hardly fall any further.
+
+Checks: in runs without a fixed held-out set, where the learning rate is at most half its peak or constant,
+the slope of the latest evaluations over the steps left promises less than `stats.curve.LEAST_GAIN` of the
+best loss.
+
+Why: steps after it cost compute and buy next to nothing.
+
+What to do: stop and keep the recommended checkpoint.
+
+When it is wrong: a mean loss says little about the task: where answers are scored, exact match often rises
+on. Give the run a fixed held-out set to know.
+
+Source: replay of 22 public logs with three evaluations or more (docs/alerts.md): regret 0.17 % of the best
+loss on average.
+"""
+
+from __future__ import annotations
+
+from heldout.derive.eval_curve import eval_curve
+from heldout.derive.history import History
+from heldout.records import Sample
+from heldout.stats.curve import SPAN
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rules.plateau import Limits, learning_rate_fell
+
+
+def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
+    """Find a held-out loss that is not expected to fall."""
+    if history.evals:
+        return NotChecked("the fixed held-out set decides in this run")
+    curve = eval_curve(history)
+    if curve is None or len(curve.steps) < SPAN:
+        known = len(curve.steps) if curve else 0
+        return NotChecked(f"needs {SPAN} evaluation losses, has {known}")
+    if curve.found.trend != "flat" or not learning_rate_fell(history, limits.fallen):
+        return []
+    text = (
+        f"Eval loss is flat at {curve.last:.4g}: the rest of the run promises "
+        f"{max(0.0, curve.found.gain):.1%} of it"
+    )
+    action = f"Consider stopping. The lowest eval loss is that of step {curve.best_step}."
+    evidence = {
+        "eval_loss": curve.last,
+        "best": curve.best,
+        "best_step": curve.best_step,
+        "noise": curve.found.noise,
+        "expected_gain": curve.found.gain,
+        "evaluations": len(curve.steps),
+    }
+    return [Finding(level="info", message=text, action=action, evidence=evidence)]
+
+
+RULE = Rule(
+    name="eval-loss-plateau",
+    check=check,
+    limits=Limits(),
+    on=(Sample,),
+    silenced_by=("loss-not-finite",),
+)
