@@ -46,7 +46,7 @@ format: install ## let ruff fix what it can
 	$(BIN)/ruff format .
 
 clean: ## remove what was built and cached; keeps the virtual environment and the runs
-	rm -rf build dist src/heldout/views/web/static web/node_modules
+	rm -rf build dist src/heldout/views/report/static src/heldout/views/web/static web/node_modules
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 chromium:

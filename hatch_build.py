@@ -13,15 +13,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PAGE = Path("src/heldout/views/web/static/index.html")
-"""The file that stands for the whole build: Vite empties the folder first and writes them all."""
+BUILT = (
+    Path("src/heldout/views/web/static/index.html"),
+    Path("src/heldout/views/report/static/report.js"),
+)
+"""The files that stand for the two builds: Vite empties their folders first and writes them all."""
 
 NOT_SOURCES = {"node_modules", "coverage", "dist"}
 """Folders in web/ that tools write, as are those whose name begins with a dot."""
@@ -48,20 +51,22 @@ def build(root: Path) -> None:
     An sdist carries the page ready-made; its file times say nothing, so it is never rebuilt.
     Raises FrontEndError.
     """
-    page, web = root / PAGE, root / "web"
-    if page.is_file() and ((root / "PKG-INFO").is_file() or is_current(page, web)):
+    web, built = root / "web", [root / path for path in BUILT]
+    ready = all(path.is_file() for path in built)
+    if ready and ((root / "PKG-INFO").is_file() or is_current(built, web)):
         return
     print("Building the front end in web/", flush=True)
     install_packages(web)
     npm(web, "run", "build")
-    if not page.is_file():
-        raise FrontEndError(f"'npm run build' in {web} passed but did not write {page}")
+    for path in built:
+        if not path.is_file():
+            raise FrontEndError(f"'npm run build' in {web} passed but did not write {path}")
 
 
-def is_current(page: Path, web: Path) -> bool:
-    """Tell whether no source is newer than the page. Folders count too: a file may have left."""
-    built = page.stat().st_mtime
-    return all(source.stat().st_mtime <= built for source in sources(web))
+def is_current(built: Iterable[Path], web: Path) -> bool:
+    """Tell whether no source is newer than what is built. Folders count too: a file may have left."""
+    oldest = min(path.stat().st_mtime for path in built)
+    return all(source.stat().st_mtime <= oldest for source in sources(web))
 
 
 def sources(folder: Path) -> Iterator[Path]:

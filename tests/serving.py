@@ -38,5 +38,6 @@ def serving(root: Path, *, port: int = 0, under: str = "", **options: Any) -> It
         yield f"http://127.0.0.1:{bound}{under}"
     finally:
         inner.state.tails.close()
+        inner.state.index.close()
         server.should_exit = True
         thread.join(timeout=10)

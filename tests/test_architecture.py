@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 
 import heldout.signals.each
+import heldout.store.foreign
 import heldout.verdicts.rules
 import heldout.views.export
 from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.folder import load
 from heldout.records import Metric
+from heldout.store.reader import Reader
 from heldout.verdicts.rule import Rule
 from heldout.views.exporter import Exporter
 
@@ -37,14 +39,14 @@ OURS = {
     "records": set(),
     "errors": set(),
     "folder": set(),
-    "config": {"errors", "verdicts"},
+    "config": {"errors", "records", "verdicts"},
     "stats": set(),
-    "store": {"records", "errors"},
+    "store": {"records", "errors", "folder"},
     "derive": {"records", "stats"},
     "verdicts": {"records", "derive", "stats", "folder"},
     "signals": {"records", "errors", "folder"},
     "evals": {"records", "errors", "stats"},
-    "views": {"records", "errors", "folder", "store", "derive"},
+    "views": {"records", "errors", "folder", "store", "derive", "evals"},
     "watch": {"records", "errors", "folder", "store", "derive", "verdicts", "signals", "evals"},
 }
 """Which parts of heldout a part may import besides itself. Parts not listed may import any."""
@@ -55,12 +57,12 @@ THEIRS = {
     "folder": set(),
     "config": {"yaml"},
     "stats": {"numpy", "scipy"},
-    "store": {"msgspec"},
+    "store": {"msgspec", "tensorboard", "wandb"},
     "derive": {"msgspec", "numpy"},
     "verdicts": {"msgspec", "numpy"},
     "signals": {"msgspec", "psutil", "pynvml", "torch"},
     "evals": {"msgspec", "numpy", "torch"},
-    "views": LIGHT,
+    "views": LIGHT | {"apprise"},
     "watch": {"torch"},
 }
 """Which packages of others a part may import besides the standard library."""
@@ -222,6 +224,20 @@ def test_an_exporter_is_named_like_its_file(module: str) -> None:
     assert re.fullmatch(r"\.[a-z0-9.]+", exporter.suffix)
     assert "/" in exporter.media_type
     assert heldout.views.export.EXPORTERS[exporter.name] is exporter
+
+
+@pytest.mark.parametrize("module", files_of("heldout.store.foreign"))
+def test_a_reader_is_named_like_its_file_and_loads_its_library_only_to_read(module: str) -> None:
+    reader = import_module(module).READER
+    assert isinstance(reader, Reader)
+    assert reader.name == module.rsplit(".", 1)[1]
+    assert reader in heldout.store.foreign.READERS
+    assert {top(name) for name in imports_at_once(module)} <= sys.stdlib_module_names | {"heldout"}
+
+
+def test_no_two_readers_are_asked_at_once() -> None:
+    ranks = [reader.rank for reader in heldout.store.foreign.READERS]
+    assert ranks == sorted(set(ranks))
 
 
 def signal_metrics() -> list[tuple[str, Metric]]:

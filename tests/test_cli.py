@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_exit_code_3_and_one_message(
 ) -> None:
     done = heldout(*command, tmp_path / "nothing")
     assert done.returncode == 3
-    assert "no journal.jsonl here" in done.stderr
+    assert "nothing: no such file or folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -270,3 +270,20 @@ def test_the_demo_model_is_scored_from_its_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (result,) = strict_json(done.stdout)["results"]
     assert (result["n"], result["rechecked"], result["mismatched"]) == (4, 4, [])
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "layers", "rows"])
+def test_export_writes_what_the_page_offers(tmp_path: Path, kind: str) -> None:
+    folder = recorded(tmp_path / "r", HEALTHY)
+    shown = heldout("export", folder, "--as", kind)
+    file = heldout("export", folder, "--as", kind, "--output", tmp_path / "out")
+    assert (shown.returncode, file.returncode, file.stdout) == (0, 0, "")
+    assert (tmp_path / "out").read_text() == shown.stdout
+
+
+def test_export_names_the_formats_there_are(tmp_path: Path) -> None:
+    done = heldout("export", recorded(tmp_path / "r", HEALTHY), "--as", "jsn")
+    assert done.returncode == 3
+    assert "--as must be one of csv, json, layers, rows, found 'jsn'. Did you mean json?" in (
+        " ".join(done.stderr.split())
+    )

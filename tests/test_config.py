@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from heldout.config import BY_NAME, REQUIRED, SETTINGS, default, load, nested
 from heldout.errors import ConfigError
+from heldout.verdicts.judge import all_rules
 
 VALID = """
 model:
@@ -218,7 +220,77 @@ def test_a_section_whose_lines_are_all_commented_out_means_the_defaults(config: 
     assert config(with_lines("lora:", "  # r: 8"))["lora.r"] == default("lora.r")
 
 
-def test_settings_become_the_tree_they_came_from(config: Load) -> None:
-    tree = nested(config())
+def test_settings_become_the_tree_they_came_from_without_what_may_be_secret(
+    config: Load,
+) -> None:
+    tree = nested(config(with_lines("notify: {urls: ['slack://secret'], level: error}")))
     assert tree["eval"]["data"] == "fixed.jsonl"
-    assert {f"{s}.{key}" for s, body in tree.items() for key in body} == set(BY_NAME)
+    named = {f"{s}.{key}" for s, body in tree.items() for key in body}
+    assert set(BY_NAME) - named == {"notify.urls", "notify.link"}
+    assert tree["notify"]["level"] == "error"
+    assert "secret" not in str(tree)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notify: {urls: 'slack://secret'}",
+        "notify:\n  urls: [slack://secret\n  level: error",
+        "notify: {url: ['slack://secret']}",
+        "notify: {link: ['http://host/?token=secret']}",
+    ],
+)
+def test_a_mistake_in_an_address_never_shows_it(config: Load, text: str) -> None:
+    (mistake,) = mistakes(config, with_lines(text))
+    assert "secret" not in mistake
+    assert "notify." in mistake or "line 10" in mistake
+
+
+def test_an_override_that_holds_an_address_never_shows_it(config: Load) -> None:
+    (mistake,) = mistakes(config, VALID, "notify.urls=[slack://secret")
+    assert mistake.startswith("--set notify.urls: ")
+    assert "secret" not in mistake
+
+
+@pytest.mark.parametrize("number", ["true", "text", ".nan", ".inf", "[1]"])
+def test_a_limit_is_a_finite_number(config: Load, number: str) -> None:
+    rule = next(rule for rule in all_rules() if dataclasses.fields(rule.limits))
+    key = dataclasses.fields(rule.limits)[0].name
+    text = f"alerts: {{limits: {{{rule.name}: {{{key}: {number}}}}}}}"
+    (mistake,) = mistakes(config, with_lines(text))
+    assert f"{rule.name}.{key} must be a finite number" in mistake
+
+
+def test_every_mistake_of_the_alerts_is_told_at_once(config: Load) -> None:
+    text = with_lines(
+        "alerts:",
+        "  limits: {plateou: {margin: 1}, plateau: {no-such: 1, 3: 1}}",
+        "  off: [regresion]",
+        "  rules:",
+        "    - {name: slow, metric: time/step, op: '>', value: 3}",
+        "    - just text",
+        "    - {name: slow, metric: time/step, op: '>', value: 3}",
+        "    - {name: plateau, metric: time/step, op: '>', value: 3}",
+        "    - {name: [a], metric: m, op: ['>'], value: .nan, for: 0, level: bad, more: 1}",
+        "    - {}",
+        "    - {}",
+    )
+    found = mistakes(config, text)
+    for said in [
+        "no rule is called 'plateou'",
+        "plateau has no limit 'no-such'",
+        "plateau has no limit 3",
+        "no rule is called 'regresion'",
+        "rule 2: a rule is a mapping",
+        "rule 3: the name 'slow' is taken",
+        "rule 4: the name 'plateau' is taken",
+        "rule 5: 'name' must be text, found ['a']",
+        "rule 5: 'op' must be one of",
+        "rule 5: 'value' must be a finite number",
+        "rule 5: 'for' must be a number of steps",
+        "rule 5: 'level' must be one of",
+        "rule 5: unknown key 'more'",
+        "rule 7: 'name' is missing",
+    ]:
+        assert sum(said in line for line in found) == 1, (said, found)
+    assert not any("None" in line for line in found)

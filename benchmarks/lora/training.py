@@ -21,9 +21,9 @@ from heldout.signals.adapters import LowRank, adapted
 from heldout.signals.each.lora_layers import EVERY
 from heldout.signals.impact import Impact
 from heldout.signals.lora import ModuleReading, capture_lora_initial_state, layers_of, read_modules
+from heldout.train.arguments import complete, lora_config, training_arguments
 from heldout.train.data import as_dataset, load_rows
 from heldout.train.model import load_model
-from heldout.train.run import complete, lora_config, training_arguments
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import tiny

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from heldout.derive.patterns import PatternTracker, get_default_patterns
 from heldout.derive.smart_alerts import generate_smart_alerts
 from heldout.errors import HeldoutError
+from heldout.views.notify.options import NotifyOptions
 from heldout.views.status import StatusWriter
 
 if TYPE_CHECKING:
     from heldout.adapters.huggingface import Monitor
     from heldout.evals.evaluate import FixedEvalSet
     from heldout.evals.options import EvalOptions
+    from heldout.notebook import show
     from heldout.signals.entropy import compute_token_entropy
     from heldout.signals.lora import capture_lora_initial_state, compute_lora_deltas
 
@@ -28,6 +30,7 @@ __all__ = [
     "FixedEvalSet",
     "HeldoutError",
     "Monitor",
+    "NotifyOptions",
     "PatternTracker",
     "StatusWriter",
     "__version__",
@@ -36,24 +39,26 @@ __all__ = [
     "compute_token_entropy",
     "generate_smart_alerts",
     "get_default_patterns",
+    "show",
 ]
 
-_NEEDS_TORCH = {
+_WHEN_USED = {
     "EvalOptions": "heldout.evals.options",
     "FixedEvalSet": "heldout.evals.evaluate",
     "Monitor": "heldout.adapters.huggingface",
     "capture_lora_initial_state": "heldout.signals.lora",
     "compute_lora_deltas": "heldout.signals.lora",
     "compute_token_entropy": "heldout.signals.entropy",
+    "show": "heldout.notebook",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names that need torch when they are first used."""
-    if name not in _NEEDS_TORCH:
+    """Import a name when it is first used: most need torch, and none should slow `import heldout`."""
+    if name not in _WHEN_USED:
         raise AttributeError(f"module 'heldout' has no attribute {name!r}")
     try:
-        return getattr(import_module(_NEEDS_TORCH[name]), name)
+        return getattr(import_module(_WHEN_USED[name]), name)
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "heldout":
             raise

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from time import sleep, time
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from heldout.config import BY_NAME, SETTINGS, default, load
+from heldout.config import BY_NAME, SETTINGS, default, from_environment, load, nearest
 from heldout.derive.history import History
 from heldout.errors import ConfigError, HeldoutError
-from heldout.records import encode
+from heldout.records import SCHEMA, Verdict, encode
+from heldout.replay import as_recorded
 from heldout.store.journal import read
 from heldout.store.runs import open_run
-from heldout.views.report.data import exit_code, report
+from heldout.views.export import EXPORTERS
+from heldout.views.report.data import EXIT_CODES, exit_code, report
+from heldout.views.report.past import Past, past_alerts
 from heldout.views.report.text import verdict_lines
 from heldout.views.terminal.plain import plain
 
@@ -25,11 +31,21 @@ if TYPE_CHECKING:
     import torch
 
     from heldout.evals.ranks import Ranks
+    from heldout.replay import Replay
     from heldout.train.asked import Asked
     from heldout.train.score_checkpoints import Outcome, Scores
+    from heldout.verdicts.rule import Rule
+    from heldout.views.notify.notifier import Notifier
+    from heldout.views.notify.options import NotifyOptions
 
 UNREADABLE = 3
+DRAIN_SECONDS = 60.0
+"""A look by cron ends when its messages are sent, or after this long."""
 PORT = 8765
+RUN = (
+    "Run folder, journal or folder of runs (its latest); or another tool's log: a Hugging Face "
+    "trainer_state.json or output folder, TensorBoard events, a W&B offline run, a CSV file"
+)
 PIPE_WIDTH = 160
 """Columns of a table that no terminal bounds."""
 
@@ -47,6 +63,12 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set eval.every=50")
 ]
 Port = Annotated[int, typer.Option(help="Port of the page")]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify", help="Apprise URL to send alerts to; repeatable; default: $HELDOUT_NOTIFY_URLS"
+    ),
+]
 
 
 @app.command()
@@ -88,34 +110,171 @@ def ui(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Port = PORT,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser")] = True,
+    notify_: Notify = None,
 ) -> None:
-    """Serve the live page of a folder of runs."""
+    """Serve the live page of a folder of runs, and look whether their trainers live."""
+    from heldout.guard import Guard, guarding
     from heldout.views.web.app import serve
+
+    guard_ = Guard(runs, _notifier(notify_ or []))
 
     def ready(url: str) -> None:
         print(url, flush=True)
         if browser:
             _open(url)
 
-    serve(runs, host, port, ready=ready)
+    with guarding(guard_):
+        serve(runs, host, port, ready=ready)
+
+
+@app.command()
+def watch(
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, journal or folder of runs (its latest)")
+    ] = Path("runs"),
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one frame and end, as CI needs it")
+    ] = False,
+    plain_: Annotated[
+        bool,
+        typer.Option("--plain", help="Print a line per evaluation, alert and decision, for logs"),
+    ] = False,
+) -> None:
+    """Watch a run in the terminal: the verdict, curves, heatmap, layers and alerts.
+
+    Exit code with --once and --plain: 0 healthy, 1 warnings, 2 errors, 3 unreadable.
+    """
+    from heldout.guard import Guard, guarding
+    from heldout.views.terminal import watch as view
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8
+    if once:
+        code = view.plain(run, tell, None) if plain_ else view.once(run, out)
+        raise typer.Exit(code)
+    with guarding(Guard(run)):
+        if plain_:
+            raise typer.Exit(view.plain(run, tell, sleep))
+        view.watch(run, out)
+
+
+@app.command()
+def guard(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs, or one run")] = Path("runs"),
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once and end, as cron needs it")
+    ] = False,
+    notify_: Notify = None,
+) -> None:
+    """Tell of trainers that died or hang, without a page and with no trainer alive to say so.
+
+    Exit code with --once: 0 all alive or ended, 1 one is stalled, 2 one died, 3 unreadable.
+    """
+    from threading import Event
+
+    from heldout.guard import Guard, Watched
+
+    if not runs.exists():
+        raise HeldoutError(f"{runs}: no such folder")
+    notifier = _notifier(notify_ or [])
+    guard_ = Guard(runs, notifier)
+    if not once:
+
+        def told(run: Watched, verdict: Verdict) -> None:
+            said = f"{run.folder.name}: {verdict.state}: {verdict.message}"
+            out.print(plain(said if verdict.state == "resolved" else f"{said} -> {verdict.action}"))
+
+        guard_.follow(Event(), told)
+    guard_.look()
+    guard_.remember()
+    for run in guard_.runs.values():
+        if not run.pulse.history.ended:
+            out.print(plain(run.describe()))
+        if run.active:
+            out.print(plain(f"  {run.active.action}"))
+    if notifier:
+        notifier.drain(DRAIN_SECONDS)
+    raise typer.Exit(max((EXIT_CODES[each.level] for each in guard_.active), default=0))
+
+
+@app.command()
+def notify(
+    urls: Annotated[
+        list[str] | None, typer.Argument(help="Apprise URLs; default: $HELDOUT_NOTIFY_URLS")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the message instead of sending it")
+    ] = False,
+) -> None:
+    """Send a test message to each address. Exit code: 0 all sent, 1 one was not, 3 unusable."""
+    from heldout.views.notify.channel import channels
+    from heldout.views.notify.message import TEST
+
+    options = _notify_options(urls or [], dry_run)
+    if not options.wanted:
+        raise ConfigError("no address: name one, or set HELDOUT_NOTIFY_URLS='[slack://...]'")
+    failed = False
+    for name, send in channels(options):
+        sent = send(TEST)
+        failed |= not sent
+        if not options.dry_run:
+            out.print(plain(f"{name}: {'sent' if sent else 'could not be sent'}"))
+    raise typer.Exit(int(failed))
 
 
 @app.command("report")
 def report_(
-    run: Annotated[Path, typer.Argument(help="Run folder, journal, or folder of runs (latest)")],
+    run: Annotated[Path, typer.Argument(help=RUN)],
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the page of the run as one file that needs no server or network"),
+    ] = None,
+    md: Annotated[
+        bool, typer.Option("--md", help="Print Markdown, for a model card or a pull request")
+    ] = False,
 ) -> None:
     """Print the verdict on a run. Exit code: 0 healthy, 1 warnings, 2 errors, 3 unreadable."""
-    try:
-        records, _ = read(open_run(run))
-    except OSError as error:
-        raise HeldoutError(f"{run}: cannot be read: {error.strerror or error}") from error
-    history = History.of(records)
-    if json:
-        sys.stdout.write(encode(report(history)).decode() + "\n")
-    else:
-        _print_verdict(history)
-    raise typer.Exit(exit_code(history))
+    found = as_recorded(run)
+    name = found.history.run.id if found.history.run else run.name
+    if html is not None:
+        from heldout.views.report.html import html_report
+
+        _write(html, html_report(name, found.history, time()).encode())
+    if md:
+        from heldout.views.report.markdown import markdown_report
+
+        sys.stdout.write(markdown_report(name, found.history, past_alerts(found.records)))
+        raise typer.Exit(exit_code(found.history))
+    if html is not None and not json:
+        out.print(plain(f"{html}: written"))
+        raise typer.Exit(exit_code(found.history))
+    _show(found, json)
+
+
+@app.command()
+def judge(
+    paths: Annotated[list[Path], typer.Argument(help=f"{RUN}; several make a table")],
+    rules: Annotated[
+        Path | None, typer.Option(help="Python file of your own rules to judge by as well")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON")] = False,
+) -> None:
+    """Judge stored runs again, or other tools' logs, by today's rules; nothing is written.
+
+    Exit code, of several runs the worst: 0 healthy, 1 warnings, 2 errors, 3 unreadable. An alert that
+    is over at the end of the run is listed and not counted.
+    """
+    from heldout.replay import rejudge
+    from heldout.rules import load_rules
+
+    more = load_rules(rules) if rules else []
+    if len(paths) == 1:
+        _show(rejudge(paths[0], more), json)
+    _show_many(paths, more, json)
 
 
 def _setting(name: str) -> Any:
@@ -212,6 +371,85 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, journal, or folder of runs (latest)")],
+    format_: Annotated[str, typer.Option("--as", help=f"One of: {', '.join(EXPORTERS)}")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; default: standard output")
+    ] = None,
+) -> None:
+    """Write a run in another format: all numbers, the layers, or the rows to look at first."""
+    exporter = EXPORTERS.get(format_)
+    if exporter is None:
+        known = list(EXPORTERS)
+        raise ConfigError(
+            f"--as must be one of {', '.join(known)}, found {format_!r}.{nearest(format_, known)}"
+        )
+    data = exporter.write(as_recorded(run).history)
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
+    _write(output, data)
+
+
+@app.command()
+def check(
+    source: Annotated[
+        Path, typer.Argument(help="Config (YAML) of a run, or a training set (JSONL)")
+    ],
+    data: Annotated[Path | None, typer.Option("--eval", help="Fixed held-out set, JSONL")] = None,
+    model: Annotated[str | None, _setting("model.name")] = None,
+    gguf_file: Annotated[str | None, _setting("model.gguf_file")] = None,
+    max_length: Annotated[int, _setting("train.max_length")] = default("train.max_length"),
+    prompt_key: Annotated[str | None, _setting("data.prompt_key")] = None,
+    response_key: Annotated[str | None, _setting("data.response_key")] = None,
+    rows: Annotated[int, _setting("check.rows")] = default("check.rows"),
+    set_: Sets = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="Load the model and time an evaluation by a few examples")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Look through the data before training: labels, ends, templates, leakage, lengths, costs.
+
+    With a config its settings hold and only --set changes them; with a training set the options do.
+    Without a model everything that needs no tokenizer is looked at. Exit code: 0 healthy, 1 warnings, 2
+    errors, 3 unreadable.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # no process is forked here
+    _quiet()
+    given = {
+        "data.train": str(source),
+        "eval.data": str(data) if data else None,
+        "model.name": model,
+        "model.gguf_file": gguf_file,
+        "train.max_length": max_length,
+        "data.prompt_key": prompt_key,
+        "data.response_key": response_key,
+        "check.rows": rows,
+    }
+    is_run = source.suffix.lower() in (".yaml", ".yml")
+    if is_run:
+        given.pop("data.train")
+        stray = [name for name, value in given.items() if value not in (None, default(name))]
+        if stray:
+            raise ConfigError(f"{source} is a config: change it by --set {stray[0]}=...")
+    with err.status("reading the data"):
+        from heldout.train.preflight import check as look
+        from heldout.views.report.preflight import preflight_data, preflight_exit_code
+        from heldout.views.terminal.preflight import preflight_view
+
+        wanted = _settings(source, set_ or []) if is_run else _complete(given)
+        found = look(wanted, time, sized=is_run)
+    if json:
+        sys.stdout.write(encode(preflight_data(found)).decode() + "\n")
+    else:
+        console = Console(width=None if out.is_terminal else PIPE_WIDTH, highlight=False)
+        console.print(preflight_view(found, console))
+    raise typer.Exit(preflight_exit_code(found))
+
+
+@app.command()
 def settings() -> None:
     """List every setting with its default."""
     from rich.table import Table
@@ -255,7 +493,27 @@ def _settings(config: Path, overrides: list[str]) -> dict[str, object]:
     found = load(config, overrides)
     for name in ("data.train", "eval.data"):
         found[name] = str(config.parent / str(found[name]))
+    if found["alerts.file"] is not None:
+        found["alerts.file"] = str(config.parent / str(found["alerts.file"]))
     return found
+
+
+def _notify_options(urls: list[str], dry_run: bool = False) -> NotifyOptions:
+    """What the command line says of notifications, else the environment."""
+    from heldout.views.notify.options import NotifyOptions
+
+    found = from_environment("notify")
+    given = {"notify.urls": urls or found["notify.urls"]}
+    return NotifyOptions.of(
+        {**found, **given, "notify.dry_run": dry_run or found["notify.dry_run"]}
+    )
+
+
+def _notifier(urls: list[str]) -> Notifier | None:
+    from heldout.views.notify.notifier import Notifier
+
+    options = _notify_options(urls)
+    return Notifier(options) if options.wanted else None
 
 
 def _train(settings: dict[str, object]) -> Path:
@@ -332,8 +590,56 @@ def _print_scores(scores: Scores, merge_report: Path | None, json: bool) -> None
         _print_verdict(run)
 
 
-def _print_verdict(history: History) -> None:
-    for line in verdict_lines(history):
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise HeldoutError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _show(found: Replay, json: bool) -> NoReturn:
+    """Print the verdict on one run and leave with its exit code."""
+    past = past_alerts(found.records)
+    if json:
+        sys.stdout.write(encode(report(found.history, past)).decode() + "\n")
+    else:
+        _print_verdict(found.history, past)
+    raise typer.Exit(exit_code(found.history))
+
+
+def _show_many(paths: list[Path], more: list[Rule[Any]], json: bool) -> NoReturn:
+    """Print a row for each run, or one JSON object with all, and leave with the worst exit code."""
+    from heldout.replay import rejudge
+    from heldout.views.report.overview import Row, row, short_names
+    from heldout.views.terminal.runs import runs_table
+
+    rows: list[Row] = []
+    reports: list[dict[str, Any]] = []
+    names = short_names(paths)
+    for path, name in zip(paths, names, strict=True):
+        try:
+            found = rejudge(path, more)
+        except HeldoutError as error:
+            rows.append(Row(name, UNREADABLE))
+            reports.append({"path": str(path), "exit_code": UNREADABLE, "error": str(error)})
+            continue
+        past = past_alerts(found.records)
+        rows.append(row(name, found.history, past))
+        code = rows[-1].code
+        reports.append({"path": str(path), "exit_code": code, **report(found.history, past)})
+    if json:
+        sys.stdout.write(encode({"schema": SCHEMA, "runs": reports}).decode() + "\n")
+    else:
+        width = out.width if out.is_terminal else PIPE_WIDTH
+        Console(width=width, highlight=False).print(runs_table(rows))
+        for each in reports:
+            if "error" in each:
+                out.print(f"[bold red]error:[/] {plain(each['error'])}")
+    raise typer.Exit(max(row.code for row in rows))
+
+
+def _print_verdict(history: History, past: Sequence[Past] = ()) -> None:
+    for line in verdict_lines(history, past):
         style = "bold" if line.startswith("->") else ""
         out.print(plain(line), style=style)
 

@@ -346,7 +346,30 @@ def load(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return settings
 
 
-def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+def checked_alerts(alerts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `alerts` settings given as keywords; raises `ConfigError` with every mistake."""
+    if "file" in alerts:
+        raise ConfigError("alerts: name the file of your rules by rules=, and not here")
+    mistakes = [_problem(f"alerts.{key}", value) for key, value in alerts.items()]
+    if any(mistakes):
+        raise ConfigError("\n".join(filter(None, mistakes)))
+    return dict(alerts)
+
+
+def from_environment(section: str) -> dict[str, Any]:
+    """The settings of one section by dotted name, from the environment, else their defaults.
+
+    Raises `ConfigError` with every mistake.
+    """
+    settings = {s.name: s.default for s in SETTINGS if s.name.startswith(f"{section}.")}
+    given = [each for each in _environment(os.environ) if each[1] in settings]
+    mistakes = [(key, _problem(name, value)) for key, name, value in given]
+    if any(problem for _, problem in mistakes):
+        raise ConfigError("\n".join(f"${key}: {text}" for key, text in mistakes if text))
+    return settings | {name: _converted(name, value) for _, name, value in given}
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name as a tree of sections, without those that may hold a password."""
     tree: dict[str, Any] = {}
     for name, value in settings.items():
@@ -369,10 +392,15 @@ def _flatten(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
         if body is None and any(name.startswith(f"{section}.") for name in BY_NAME):
             continue
         if isinstance(body, dict) and str(section) not in BY_NAME:
-            flat += [(f"{section}.{key}", value) for key, value in body.items()]
+            flat += [(f"{section}.{_word(key)}", value) for key, value in body.items()]
         else:
             flat.append((str(section), body))
     return flat
+
+
+def _word(key: object) -> object:
+    """A key as it was written: YAML 1.1 reads `off:` as false, and `alerts.off` is meant."""
+    return "off" if key is False else key
 
 
 def _environment(environ: Mapping[str, str]) -> list[tuple[str, str, Any]]:

@@ -19,6 +19,9 @@ import msgspec
 SCHEMA = 1
 """Version of the journal and of status.json; raised when a reader of the old form would err."""
 
+HEARTBEAT = "trainer-silent"
+"""The one rule that viewers judge and not the trainer: its verdicts stand beside the journal."""
+
 Level = Literal["info", "warning", "error", "critical"]
 State = Literal["pending", "open", "escalated", "resolved", "closed", "no-data", "error"]
 Action = Literal["continue", "stop", "roll-back", "none"]
@@ -78,7 +81,7 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
 
     n: int
     rows: list[int]
-    """0-based, ascending; at most 1,000."""
+    """Ascending, at most 1,000: lines of `Data.path` from 1 on, or where there is none rows from 0 on."""
     partners: list[int] = []
     """The row that each one repeats, or the line of the held-out set that it is found on."""
 
@@ -88,20 +91,30 @@ class Data(Record, frozen=True, kw_only=True):
 
     time: float
     path: str = ""
+    """The file it was read from, where heldout read it."""
     rows: int
     looked_at: int
-    """Rows whose tokens were looked at, evenly spaced; counts in `found` are among these."""
+    """Rows whose tokens were looked at, evenly spaced."""
     tokens: int
     label_tokens: int
     """Tokens of those rows, padding aside, and those of them that the loss is computed on."""
     longest: int = 0
+    """Tokens of the longest of those rows, before it is cut where that is known."""
     max_length: int | None = None
     """Tokens a row is cut at."""
     context: int | None = None
     """Tokens the model takes."""
+    held_out: int = 0
+    """Examples of the held-out set that the rows were compared with."""
     found: dict[str, Rows] = {}
-    """Rows by what is wrong with them: masked, no_end, double_bos, cut, empty, duplicate, leaked.
-    A kind that was not looked for is absent."""
+    """Rows by what is wrong with them, counted among those looked at; a kind that was not looked for is
+    absent. Of the tokens: at most one of empty, masked (no label), cut_away (no label is left after the
+    cut), cut, no_end (no end token is trained), and double_bos, foreign_marks (marks of another chat template
+    or of the same one twice), unmarked (an answer is trained without the tokenizer's marks of turns). Of the
+    texts: unusable (lines left out), no_template (conversations left out for lack of one), duplicate,
+    leaked (prompt and answer are held out), leaked_prompt."""
+    strange: str = ""
+    """What the first row of foreign_marks holds, in words."""
     remarks: list[str] = []
     """What could not be looked at, and why."""
 

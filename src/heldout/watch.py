@@ -23,12 +23,13 @@ from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.evals.evaluate import Evaluator
 from heldout.evals.fixed_set import Example
 from heldout.evals.ranks import Ranks
-from heldout.records import AnyRecord, Checkpoint, EvalResult, Note, Run, Sample
+from heldout.records import AnyRecord, Checkpoint, Data, EvalResult, Note, Run, Sample
 from heldout.signals.collection import Kept, Numbers, Signals, on_host, width
 from heldout.signals.laps import OF_THE_STEP, Laps
 from heldout.signals.moment import Batch, Moment, SignalOptions, Start
 from heldout.store.journal import FILE_NAME, Journal, read
 from heldout.verdicts.judge import Judge
+from heldout.verdicts.rule import Rule
 
 log = logging.getLogger("heldout")
 
@@ -206,7 +207,7 @@ class Watch:
 
     A step is `forward`s, `before_update` and `step`, with `lap` in between to say what the time went
     to. `folder` gets the journal; opening it raises `JournalBusy` or `JournalError` before training
-    starts. Every other method keeps its failures to itself.
+    starts. Every other method keeps its failures to itself. `rules` are judged by besides heldout's own.
     """
 
     def __init__(
@@ -215,11 +216,12 @@ class Watch:
         plan: Plan,
         listeners: Sequence[Listener] = (),
         together: Together | None = None,
+        rules: Sequence[Rule[Any]] = (),
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.together = together or Together(plan)
-        self.judge = Judge()
+        self.judge = Judge(more=rules)
         self.journal = Journal(folder / FILE_NAME)
         for record in read(self.journal.path)[0]:
             self.judge.feed(record)
@@ -242,13 +244,16 @@ class Watch:
         """Everything recorded so far."""
         return self.judge.history
 
-    def begin(self, run: Run, start: Start, state: object = None) -> None:
+    def begin(self, run: Run, start: Start, state: object = None, data: Data | None = None) -> None:
         """Start: write the run's facts, look at the model, evaluate the starting point.
 
-        For a resumed run `state` is what `state()` gave when the checkpoint was saved.
+        For a resumed run `state` is what `state()` gave when the checkpoint was saved. `data` is what
+        the training set was found to hold.
         """
         atexit.register(self.end, run.total_steps, None, "the process ended before training did")
-        self._write([run, *(EVAL_METRICS if self.plan.evaluator else ())])
+        self._write(
+            [run, *([data] if data else []), *(EVAL_METRICS if self.plan.evaluator else ())]
+        )
         saved = state.get("signals", {}) if isinstance(state, dict) else {}
         self._signals.begin(start, saved)
         self._write(list(self._signals.metrics))

@@ -63,7 +63,7 @@ def trainer(
 
 @pytest.fixture
 def eval_set(tmp_path: Path) -> Path:
-    return tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", tiny.rows(30)[10:])
+    return tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", tiny.rows(50)[30:])
 
 
 def watch(tmp_path: Path, eval_set: Path | None, **more: Any) -> Any:

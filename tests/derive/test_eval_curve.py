@@ -6,7 +6,7 @@ import math
 
 from facts import at, checkpoint, history, run
 
-from heldout.derive.eval_curve import EvalCurve, eval_curve, tied_steps
+from heldout.derive.eval_curve import EvalCurve, deciding_curve, eval_curve, tied_steps
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Sample
 
@@ -52,3 +52,19 @@ def test_where_none_of_the_tied_is_saved_it_is_the_best_saved_one() -> None:
     facts = history(run(), *losses(2.0, 1.0, 1.2, 1.4), checkpoint(30), checkpoint(40))
     assert tied_steps(facts, known(facts)) == ["checkpoint-30"]
     assert tied_steps(history(), known(facts)) == []
+
+
+def test_a_tasks_own_metric_decides_where_there_is_one() -> None:
+    rising = [2.0, 1.0, 1.5, 1.9]
+    accuracy = [0.5, 0.6, 0.9, 0.7]
+    facts = [
+        Sample(step=10 * i, time=at(10 * i), values={"loss/trainer_eval": x, "eval/accuracy": y})
+        for i, (x, y) in enumerate(zip(rising, accuracy, strict=True), start=1)
+    ]
+    found = deciding_curve(history(run(), *facts))
+    assert found is not None
+    assert (found.title, found.best_step, found.best, found.last) == ("eval accuracy", 30, 0.9, 0.7)
+    early = deciding_curve(history(run(), *facts[:2]))
+    assert early is not None
+    assert early.title == "eval loss"
+    assert deciding_curve(history()) is None

@@ -7,7 +7,7 @@ from facts import checkpoint, evaluation, history, layers, losses, note, result,
 from heldout.derive.history import History
 from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
-from heldout.records import Metric
+from heldout.records import Metric, Verdict
 from heldout.views.snapshot import snapshot
 
 
@@ -141,3 +141,41 @@ def test_what_is_remembered_is_computed_once_until_the_next_evaluation() -> None
     assert folded.remember("count", count) == 1
     folded.add(checkpoint(1))
     assert folded.remember("count", count) == 2
+
+
+class Count:
+    """A fold that counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def add(self, step: int, value: float) -> None:
+        self.seen.append(value)
+
+
+def test_a_fold_is_of_what_the_series_holds_now() -> None:
+    folded = history(sample(1, 1.0), sample(2, 2.0))
+    assert folded.fold("loss/step", Count).seen == [1.0, 2.0]
+    folded.add(sample(3, 3.0))
+    assert folded.fold("loss/step", Count) is folded.fold("loss/step", Count)
+    assert folded.fold("loss/step", Count).seen == [1.0, 2.0, 3.0]
+    folded.add(sample(2, 5.0))
+    assert folded.fold("loss/step", Count).seen == [1.0, 5.0]
+    assert folded.fold("unknown", Count).seen == []
+
+
+def test_a_fold_forgets_a_series_that_was_emptied() -> None:
+    folded = history(sample(5, 1.0))
+    assert folded.fold("loss/step", Count).seen == [1.0]
+    folded.add(run(step=3, time=2_000.0))
+    assert folded.fold("loss/step", Count).seen == []
+
+
+def test_alerts_are_kept_by_rule_as_well() -> None:
+    said = Verdict(
+        step=1, time=0.0, rule="r", scope="s", state="open", level="info", message="", action=""
+    )
+    folded = history(run(), said)
+    assert folded.alerts_of == {"r": {"s": said}}
+    folded.add(run(time=2_000.0))
+    assert folded.alerts_of == {}

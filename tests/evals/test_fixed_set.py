@@ -172,7 +172,7 @@ def test_the_hash_names_the_content_alone(tmp_path: Path, tokenizer: Any) -> Non
     assert len(hashes | {more, wider}) == 3
 
 
-@pytest.mark.parametrize("text", ["im", "end", "e", "<|im_end|>"])
+@pytest.mark.parametrize("text", ["im", "end", "e", "Lima<|im_end|>"])
 def test_an_answer_that_the_turns_end_holds_too_is_ended_as_any_other(
     tmp_path: Path, text: str
 ) -> None:
@@ -182,6 +182,13 @@ def test_an_answer_that_the_turns_end_holds_too_is_ended_as_any_other(
         ends.chat_template = template
         (example,) = load(path, ends).examples
         assert ends.decode(example.response_ids) == text.removesuffix("<|im_end|>") + "<|im_end|>"
+
+
+def test_an_answer_of_nothing_but_its_end_is_left_out(tmp_path: Path) -> None:
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD, {**GOOD, "response": "<|im_end|>"}])
+    about = load(path, tiny.tokenizer()).about
+    assert about.n == 1
+    assert about.skipped == [f"{path}:2: the answer has no token before the one that ends it"]
 
 
 def test_an_answer_that_the_template_strips_ends_its_turn_too(tmp_path: Path) -> None:

@@ -67,6 +67,21 @@ def test_a_reader_goes_on_from_where_it_was(path: Path) -> None:
     assert read(path, end) == ([], end)
 
 
+@given(limit=st.integers(1, 300))
+def test_reading_in_parts_gives_each_record_once(
+    tmp_path_factory: pytest.TempPathFactory, limit: int
+) -> None:
+    path = tmp_path_factory.mktemp("parts") / "journal.jsonl"
+    facts = [sample(1), note(1, "t", "é" * 99), sample(2, float("inf"))]
+    path.write_bytes(b"".join(encode(fact) + b"\n" for fact in facts) + b'{"type":"sam')
+    found, offset = read(path, 0, limit)
+    while offset != (end := read(path, offset, limit)[1]):
+        found += read(path, offset, limit)[0]
+        offset = end
+    assert (found, offset) == read(path)
+    assert found == facts
+
+
 @given(cut=st.integers(0, 200))
 def test_a_file_cut_anywhere_gives_its_whole_lines_and_later_the_rest(
     tmp_path_factory: pytest.TempPathFactory, cut: int

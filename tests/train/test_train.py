@@ -152,7 +152,9 @@ def test_mapped_fields_of_both_sets_are_used(tmp_path: Path, config: dict[str, A
     with pytest.raises(EmptySet, match=r"eval\.prompt_key: FIELD"):
         train(settings(tmp_path, config))
     config["eval"] |= {"prompt_key": "q", "response_key": "gold"}
-    found = history(train(settings(tmp_path, config, "train.steps=2")))
+    with pytest.raises(DataError, match=r"data-leakage: 1 of 4 held-out examples .* \(line 5\)"):
+        train(settings(tmp_path, config))
+    found = history(train(settings(tmp_path, config, "train.steps=2", "check.data=false")))
     assert found.run is not None
     assert found.run.eval_set is not None
     assert found.run.eval_set.n == 4

@@ -1,7 +1,8 @@
 /** The network: load a run, follow it, come back after a cut. All addresses are relative. */
 
-import { apply, needsReload, open, type RunView } from "./fold";
-import type { Detail, RunEvent, RunSummary } from "./snapshot";
+import { apply, fold, needsReload, open, type RunView, type Series } from "./fold";
+import type { Detail, LoraLayers, RunEvent, RunSummary, WireSeries } from "./snapshot";
+import type { Source } from "./source";
 
 /** Taken once: the address in the bar changes when another run is chosen. */
 const BASE = document.baseURI;
@@ -17,24 +18,43 @@ export function runPath(id: string): string {
   return `run/${encodeURIComponent(id)}`;
 }
 
-/** The run that the address bar names, or null for "the newest". */
-export function runInAddress(): string | null {
-  const path = location.pathname;
-  const root = new URL(BASE).pathname;
-  const match = /^run\/([^/]+)$/.exec(path.slice(root.length));
-  return match ? decodeURIComponent(match[1] as string) : null;
+let source: Source = { pages: true, get: ask };
+
+/** Take the data from somewhere else than the server, from now on. */
+export function readFrom(other: Source): void {
+  source = other;
 }
 
-async function get<T>(path: string): Promise<T> {
+/** Whether there are other pages to link to. */
+export function hasPages(): boolean {
+  return source.pages;
+}
+
+export async function get<T>(path: string): Promise<T> {
+  return await source.get(path) as T;
+}
+
+async function ask(path: string): Promise<unknown> {
   const response = await fetch(address(path), { headers: { Accept: "application/json" } });
   const body: unknown = await response.json().catch(() => null);
-  if (response.ok) return body as T;
+  if (response.ok) return body;
   const error = (body as { error?: unknown } | null)?.error;
   throw new Error(typeof error === "string" ? error : `the server answered ${response.status}`);
 }
 
 export async function listRuns(): Promise<RunSummary[]> {
-  return (await get<{ runs: RunSummary[] }>("api/runs")).runs;
+  return (await get<{ runs: RunSummary[] }>("api/runs?brief=1")).runs;
+}
+
+/** The series between two steps, thinned less than over the whole run. */
+export async function loadSeries(id: string, first: number, last: number): Promise<Record<string, Series>> {
+  const path = `api/runs/${encodeURIComponent(id)}/series?first=${first}&last=${last}`;
+  return fold((await get<{ series: Record<string, WireSeries> }>(path)).series);
+}
+
+/** The layers as they were read at `step`. */
+export function loadLayers(id: string, step: number): Promise<LoraLayers> {
+  return get<LoraLayers>(`api/runs/${encodeURIComponent(id)}/layers/${step}`);
 }
 
 export interface Listener {

@@ -1,64 +1,71 @@
-/** The page: the bar on top, the headline, and the panels in as many columns as fit. */
+/** The page: the bar on top, and below it what the address names. */
 
 import { useEffect, useState } from "preact/hooks";
-import { address, follow, listRuns, runInAddress, runPath, type Link } from "./api";
+import { follow, listRuns, type Link } from "./api";
 import { Bar } from "./bar";
+import { Board } from "./board";
 import type { RunView } from "./fold";
-import { Headline } from "./headline";
-import { Frame } from "./panel";
-import { PANELS } from "./panels";
+import { ComparePage } from "./pages/compare";
+import { ExamplesPage } from "./pages/examples";
+import { useLines } from "./pages/lines";
+import { RunsPage } from "./pages/runs";
+import type { RunLine } from "./pages/types";
+import { go, to, useRoute, type Route } from "./route";
 import type { RunSummary } from "./snapshot";
 import { Theme, useTheme } from "./theme";
 
 const LIST_EVERY_MILLISECONDS = 10_000;
-const TWO_COLUMNS = "(min-width: 62rem)";
-
-const WIDE = PANELS.filter((panel) => panel.wide);
-const IN_COLUMNS = PANELS.filter((panel) => !panel.wide);
-const DRAWN: ReadonlySet<string> = new Set(PANELS.flatMap((panel) => panel.curves ?? []));
 
 export function App() {
   const theme = useTheme();
-  const { runs, problem } = useRuns();
-  const [chosen, choose] = useChosenRun();
-  const id = chosen ?? runs?.[0]?.id ?? null;
-  const { view, link, trouble } = useRun(id);
-  const state = view?.snapshot.state;
+  const route = useRoute();
+  const ofOneRun = route.page === "home" || route.page === "run" || route.page === "examples";
+  const { runs, problem } = useRuns(ofOneRun);
+  const shown = useHome(route, runs);
+  const id = shown.page === "run" || shown.page === "examples" ? shown.id : null;
+  const { view, link, trouble } = useRun(shown.page === "run" ? shown.id : null);
+  const lines = useLines(shown.page === "runs" || shown.page === "examples" || shown.page === "compare");
+  const isRun = shown.page === "run" || shown.page === "home";
+  const stands = isRun ? { link, trouble } : lines;
 
   useEffect(() => {
-    document.title = view ? `${view.id} · heldout` : "heldout";
-  }, [view?.id]);
+    document.title = [TITLES[shown.page], id ?? "", "heldout"].filter(Boolean).join(" · ");
+  }, [shown.page, id]);
 
   return (
     <Theme.Provider value={theme.shown}>
       <Bar
-        runs={runs ?? []} id={id} choose={choose} view={view} link={link} theme={theme}
-        trouble={trouble}
+        page={shown.page} runs={runs ?? []} id={id} view={view} link={stands.link} theme={theme}
+        trouble={stands.trouble} choose={(next) => go(shown.page === "examples" ? to.examples(next) : to.run(next))}
       />
-      <main class={link === "reconnecting" ? "stale" : ""} data-state={state}>
-        {view ? <Run view={view} /> : <Waiting id={id} runs={runs} problem={trouble || problem} />}
+      <main class={stands.link === "reconnecting" ? "stale" : ""} data-state={view?.snapshot.state}>
+        {shown.page === "runs" ? <RunsPage lines={lines} query={shown.query} />
+          : shown.page === "compare" ? <ComparePage lines={lines} query={shown.query} />
+          : shown.page === "examples" ? <ExamplesPage key={shown.id} id={shown.id} query={shown.query} version={evaluated(lines.runs, shown.id)} />
+          : view ? <Board key={view.id} view={view} />
+          : <Waiting id={id} runs={runs} problem={trouble || problem} />}
       </main>
     </Theme.Provider>
   );
 }
 
-function Run({ view }: { view: RunView }) {
-  const columns = useColumns();
-  return (
-    <>
-      <Headline view={view} />
-      <div class="columns">
-        {Array.from({ length: columns }, (_, column) => (
-          <div class="column" key={column}>
-            {IN_COLUMNS.filter((_, i) => i % columns === column).map((panel) => (
-              <Frame key={panel.id} panel={panel} view={view} drawn={DRAWN} />
-            ))}
-          </div>
-        ))}
-      </div>
-      {WIDE.map((panel) => <Frame key={panel.id} panel={panel} view={view} drawn={DRAWN} />)}
-    </>
-  );
+const TITLES: Partial<Record<Route["page"], string>> = { runs: "Runs", examples: "Examples", compare: "Compare" };
+
+/** The page that the bare address means: the list of runs, or the run where there is only one. */
+function useHome(route: Route, runs: RunSummary[] | null): Route {
+  const [home, set] = useState<Route | null>(null);
+  const first = runs?.[0];
+  useEffect(() => {
+    if (home !== null || first === undefined) return;
+    set((runs?.length ?? 0) > 1 ? { page: "runs", query: {} } : { page: "run", id: first.id });
+  }, [first === undefined, home]);
+  return route.page === "home" ? home ?? route : route;
+}
+
+/** Changes whenever the run was evaluated again. */
+function evaluated(runs: readonly RunLine[] | null, id: string): string {
+  const run = runs?.find((line) => line.id === id);
+  return run ? `${run.em_step} ${run.attempts}` : "";
 }
 
 function Waiting({ id, runs, problem }: {
@@ -70,7 +77,7 @@ function Waiting({ id, runs, problem }: {
         <>
           <h1>This run cannot be shown</h1>
           <p>{problem}. Trying again.</p>
-          <p><a href={address("./")}>Show the newest run</a></p>
+          <p><a href={to.runs()}>Show all runs</a></p>
         </>
       ) : runs?.length === 0 && id === null ? (
         <>
@@ -82,10 +89,11 @@ function Waiting({ id, runs, problem }: {
   );
 }
 
-function useRuns(): { runs: RunSummary[] | null; problem: string } {
+function useRuns(wanted: boolean): { runs: RunSummary[] | null; problem: string } {
   const [runs, setRuns] = useState<RunSummary[] | null>(null);
   const [problem, setProblem] = useState("");
   useEffect(() => {
+    if (!wanted) return undefined;
     let stopped = false;
     const load = async () => {
       if (document.hidden) return;
@@ -104,21 +112,8 @@ function useRuns(): { runs: RunSummary[] | null; problem: string } {
       stopped = true;
       clearInterval(timer);
     };
-  }, []);
+  }, [wanted]);
   return { runs, problem };
-}
-
-function useChosenRun(): [string | null, (id: string) => void] {
-  const [id, setId] = useState(runInAddress);
-  useEffect(() => {
-    const moved = () => setId(runInAddress());
-    addEventListener("popstate", moved);
-    return () => removeEventListener("popstate", moved);
-  }, []);
-  return [id, (next) => {
-    history.pushState(null, "", address(runPath(next)));
-    setId(next);
-  }];
 }
 
 function useRun(id: string | null): { view: RunView | null; link: Link; trouble: string } {
@@ -132,15 +127,4 @@ function useRun(id: string | null): { view: RunView | null; link: Link; trouble:
   }, [id]);
   // Between choosing another run and its first data the old one must not be shown under its name.
   return { view: view?.id === id ? view : null, ...status };
-}
-
-function useColumns(): number {
-  const [wide] = useState(() => matchMedia(TWO_COLUMNS));
-  const [columns, setColumns] = useState(wide.matches ? 2 : 1);
-  useEffect(() => {
-    const changed = () => setColumns(wide.matches ? 2 : 1);
-    wide.addEventListener("change", changed);
-    return () => wide.removeEventListener("change", changed);
-  }, []);
-  return columns;
 }

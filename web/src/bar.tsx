@@ -1,12 +1,14 @@
-/** The bar on top: which run, whether what you see is live, export, theme. */
+/** The bar on top: which page and run, whether what you see is live, export, theme. */
 
 import { address, runPath, type Link } from "./api";
 import type { RunView } from "./fold";
 import { formatPercent } from "./format";
+import { to, type Route } from "./route";
 import type { RunSummary } from "./snapshot";
 import { CHOICES, type Choice, type useTheme } from "./theme";
 
 interface BarProps {
+  page: Route["page"];
   runs: RunSummary[];
   id: string | null;
   choose: (id: string) => void;
@@ -16,12 +18,18 @@ interface BarProps {
   theme: ReturnType<typeof useTheme>;
 }
 
-export function Bar({ runs, id, choose, view, link, trouble, theme }: BarProps) {
+export function Bar({ page, runs, id, choose, view, link, trouble, theme }: BarProps) {
   return (
     <header class="bar">
       <span class="brand"><span class="brand-mark" aria-hidden="true" />heldout</span>
-      {runs.length > 1 && <Picker runs={runs} id={id} choose={choose} />}
-      {id !== null && <Badge view={view} link={link} trouble={trouble} />}
+      <nav class="pages" aria-label="Pages">
+        <Tab href={to.runs()} here={page === "runs"}>Runs</Tab>
+        {id !== null && <Tab href={to.run(id)} here={page === "run"}>Run</Tab>}
+        {id !== null && <Tab href={to.examples(id)} here={page === "examples"}>Examples</Tab>}
+        <Tab href={to.compare(id === null ? [] : [id])} here={page === "compare"}>Compare</Tab>
+      </nav>
+      {id !== null && runs.length > 1 && <Picker runs={runs} id={id} choose={choose} />}
+      {page !== "home" && <Badge view={view} link={link} trouble={trouble} />}
       <span class="spacer" />
       {view && (
         <span class="exports">
@@ -30,7 +38,7 @@ export function Bar({ runs, id, choose, view, link, trouble, theme }: BarProps) 
             <a
               class="button" key={suffix} download=""
               href={address(`api/${runPath(view.id).replace("run/", "runs/")}/export.${suffix}`)}
-              aria-label={`Export ${suffix === name ? "this run" : name} as ${kind(suffix)}`}
+              aria-label={suffix === name ? `Export this run as ${kind(suffix)}` : `Export ${name} ${kind(suffix)}`}
             >
               {suffix === name ? kind(suffix) : `${name} ${kind(suffix)}`}
             </a>
@@ -40,6 +48,10 @@ export function Bar({ runs, id, choose, view, link, trouble, theme }: BarProps) 
       <ThemeButton {...theme} />
     </header>
   );
+}
+
+function Tab({ href, here, children }: { href: string; here: boolean; children: string }) {
+  return <a class="tab" href={href} aria-current={here ? "page" : undefined}>{children}</a>;
 }
 
 function Picker({ runs, id, choose }: Pick<BarProps, "runs" | "id" | "choose">) {
@@ -78,7 +90,7 @@ function kind(suffix: string): string {
 
 const THEME_SIGNS: Record<Choice, string> = { system: "◐", light: "☀", dark: "☾" };
 
-function ThemeButton({ choice, choose }: ReturnType<typeof useTheme>) {
+export function ThemeButton({ choice, choose }: ReturnType<typeof useTheme>) {
   const next = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length] as Choice;
   return (
     <button

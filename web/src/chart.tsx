@@ -1,15 +1,18 @@
-/** Lines over steps on a canvas (ECharts core). Text goes to the canvas as text, never as markup. */
+/**
+ * Lines over steps on a canvas (ECharts core), with the page's shared cursor and range laid over it.
+ * Text goes to the canvas as text, never as markup.
+ */
 
-import { CustomChart, LineChart } from "echarts/charts";
-import { GridComponent, TooltipComponent } from "echarts/components";
-import { init, use, type ECharts } from "echarts/core";
-import { CanvasRenderer } from "echarts/renderers";
-import { useContext, useEffect, useRef } from "preact/hooks";
-import type { Gap, Series } from "./fold";
-import { formatNumber } from "./format";
+import type { ECharts } from "echarts/core";
+import type { ComponentChildren } from "preact";
+import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { SharedAxis, useCursor, useRange, type Axis, type Range } from "./axis";
+import { draw, option, place, type Plot } from "./draw";
+import { EventStrip, Events, isAlarm } from "./events";
+import { before, gaps, type Gap, type Series } from "./fold";
+import { formatExact, formatNumber } from "./format";
+import { exporting } from "./picture";
 import { Theme, useColours } from "./theme";
-
-use([LineChart, CustomChart, GridComponent, TooltipComponent, CanvasRenderer]);
 
 export interface Line {
   name: string;
@@ -23,18 +26,24 @@ export interface Line {
   /** Intervals drawn as vertical bars: one [low, high] a point. */
   intervals?: readonly (readonly [number, number])[];
   format?: (value: number) => string;
+  /** Shown with the exact value beside the cursor. */
+  unit?: string;
+  /** Words for a point beside the cursor: its n, its checkpoint. */
+  note?: (i: number) => string;
 }
 
 export interface Ring {
   step: number;
   value: number;
   label: string;
+  /** One of the tied, not the recommended: a thinner ring. */
+  minor?: boolean;
 }
 
 export interface ChartProps {
+  /** What is drawn and in which unit: the caption above. */
+  title: string;
   lines: Line[];
-  /** Where a value is not finite: drawn as a marker over the whole height, never bridged. */
-  marks?: Gap[];
   rings?: Ring[];
   /** What the picture shows, for someone who cannot see it. */
   summary: string;
@@ -43,287 +52,348 @@ export interface ChartProps {
   axisFormat?: (value: number) => string;
   min?: number;
   max?: number;
-}
-
-type Point = [number, number | null];
-type RenderItem = (params: unknown, api: CustomApi) => object;
-interface CustomApi {
-  value: (dimension: number) => number;
-  coord: (point: [number, number]) => [number, number];
+  /** Lists the lines above, each with its value at the cursor; a line can be hidden there. */
+  keyed?: boolean;
+  /** Marks alerts, evaluations and checkpoints below the axis. */
+  timeline?: boolean;
+  /** Controls beside the caption. */
+  children?: ComponentChildren;
 }
 
 export function LineChartView(props: ChartProps) {
-  const box = useRef<HTMLDivElement>(null);
-  const chart = useRef<ECharts | null>(null);
+  const axis = useContext(SharedAxis);
+  const events = useContext(Events);
+  const range = useRange();
   const theme = useContext(Theme);
   const colour = useColours();
+  const [hidden, setHidden] = useState<readonly string[]>([]);
+  const figure = useRef<HTMLElement>(null);
+  const box = useRef<HTMLDivElement>(null);
+  const chart = useRef<ECharts | null>(null);
+  const [plot, setPlot] = useState<Plot | null>(null);
+  // Out of sight it is drawn once and then left alone: a page of charts stays light while a run goes on.
+  const [seen, setSeen] = useState(true);
+  const [size, setSize] = useState("");
+  const lines = props.lines.filter(({ name }) => !hidden.includes(name));
+  const { whole } = axis;
+  const shown = range ?? whole;
 
   useEffect(() => {
     const element = box.current as HTMLDivElement;
-    const drawn = init(element, null, { renderer: "canvas" });
+    const drawn = draw(element);
     chart.current = drawn;
-    const watch = new ResizeObserver(() => drawn.resize());
-    watch.observe(element);
+    const resized = new ResizeObserver(() => {
+      drawn.resize();
+      setSize(`${element.clientWidth}x${element.clientHeight}`);
+    });
+    const watched = new IntersectionObserver(([entry]) => setSeen(entry?.isIntersecting ?? true), { rootMargin: "200px" });
+    resized.observe(element);
+    watched.observe(element);
     return () => {
-      watch.disconnect();
+      resized.disconnect();
+      watched.disconnect();
       drawn.dispose();
       chart.current = null;
     };
   }, []);
 
-  useEffect(() => {
-    chart.current?.setOption(option(props, chart.current.getWidth(), colour), { replaceMerge: ["series"] });
-  }, [props, theme]);
+  useLayoutEffect(() => {
+    const drawn = chart.current;
+    if (!drawn || (!seen && plot)) return;
+    const alarms = events.filter(isAlarm);
+    drawn.setOption(option({ ...props, lines }, shown, alarms, drawn.getWidth(), colour), { replaceMerge: ["series"] });
+    const next = place(drawn, shown);
+    setPlot((known) => known && JSON.stringify(known) === JSON.stringify(next) ? known : next);
+  }, [props, hidden.join("\n"), theme, shown.first, shown.last, seen, size, events]);
 
+  useEffect(() => exporting(figure.current as HTMLElement, {
+    svg: (width, height) => {
+      const drawn = draw(null, width, height);
+      drawn.setOption(option({ ...props, lines }, shown, events.filter(isAlarm), width, colour));
+      const text = drawn.renderToSVGString();
+      drawn.dispose();
+      return text;
+    },
+    table: () => table(props.lines, shown),
+  }));
+
+  const missing = props.lines.map((line) => ({ name: line.name, where: gaps(line.series) }))
+    .filter(({ where }) => where.length > 0);
+  return (
+    <figure class="figure" ref={figure} data-picture={props.title} data-data={props.title}>
+      <figcaption class="chart-head">
+        <span class="axis-title">{props.title}</span>
+        {!props.keyed && props.lines.length > 0 && <Readout lines={props.lines} />}
+        {props.children}
+      </figcaption>
+      {props.keyed && (
+        <Key
+          lines={props.lines} hidden={hidden}
+          toggle={(name) => setHidden(hidden.includes(name) ? hidden.filter((other) => other !== name) : [...hidden, name])}
+        />
+      )}
+      <div class="plot" style={{ height: `${props.height}px` }}>
+        <div class="chart" ref={box} role="img" aria-label={props.summary} />
+        {plot && <Glass axis={axis} plot={plot} lines={lines} name={props.title} />}
+      </div>
+      {props.timeline && plot && <EventStrip events={events} plot={plot} />}
+      {missing.map(({ name, where }) => (
+        <p class="not-finite" key={name}><span aria-hidden="true">✕ </span>{tell(name, where)}</p>
+      ))}
+    </figure>
+  );
+}
+
+const SHOWN_GAPS = 6;
+
+/** "Loss was NaN at step 120; ∞ at steps 130–140 (11 points)." */
+function tell(name: string, where: Gap[]): string {
+  const parts = where.slice(0, SHOWN_GAPS).map(({ what, first, last, count }) => {
+    const steps = count === 1 ? `step ${formatNumber(first)}`
+      : `steps ${formatNumber(first)}–${formatNumber(last)} (${formatNumber(count)} points)`;
+    return `${formatNumber(what)} at ${steps}`;
+  });
+  const more = where.length - parts.length;
+  return `${name} was ${parts.join("; ")}${more > 0 ? `; and ${more} more stretches` : ""}.`;
+}
+
+/** Farther than this a pointer has dragged, not clicked. */
+const DRAG_PIXELS = 5;
+
+/** What lies over the plot: takes the pointer and the keys, shows the cursor, a selection, the values. */
+function Glass({ axis, plot, lines, name }: { axis: Axis; plot: Plot; lines: Line[]; name: string }) {
+  const cursor = useCursor();
+  const steps = useMemo(() => stepsOf(lines), [lines]);
+  const [drag, setDrag] = useState<{ from: number; to: number; pan: boolean } | null>(null);
+  const [anchor, setAnchor] = useState<number | null>(null);
+  const holder = useRef({}).current;
+  const glass = useRef<HTMLDivElement>(null);
+  const { left, right, first, last } = plot;
+  const toStep = (x: number) => first + ((x - left) * (last - first)) / (right - left);
+  const toPixel = (step: number) => left + ((step - first) * (right - left)) / (last - first);
+  const at = (event: MouseEvent) => {
+    const x = event.clientX - (glass.current as HTMLElement).getBoundingClientRect().left;
+    return Math.min(Math.max(x, left), right);
+  };
+  const selection: Range | null = drag && !drag.pan ? { first: toStep(drag.from), last: toStep(drag.to) }
+    : anchor !== null && cursor !== null ? { first: anchor, last: cursor } : null;
+
+  useEffect(() => {
+    // Not passive, so that zooming does not scroll: only with a modifier, or sideways.
+    const element = glass.current as HTMLElement;
+    const turned = (event: WheelEvent) => {
+      const sideways = event.shiftKey ? event.deltaY || event.deltaX : Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : 0;
+      if (event.ctrlKey || event.metaKey) axis.zoom(event.deltaY > 0 ? 1.25 : 0.8, toStep(at(event)));
+      else if (sideways && axis.range) axis.move(sideways / 1000);
+      else return;
+      event.preventDefault();
+    };
+    element.addEventListener("wheel", turned, { passive: false });
+    return () => element.removeEventListener("wheel", turned);
+  });
+
+  const keys: Record<string, () => void> = {
+    ArrowLeft: () => axis.point(next(steps, cursor ?? last, -1, first, last), holder),
+    ArrowRight: () => axis.point(next(steps, cursor ?? first, 1, first, last), holder),
+    Home: () => axis.point(next(steps, first - 1, 1, first, last), holder),
+    End: () => axis.point(next(steps, last + 1, -1, first, last), holder),
+    PageUp: () => axis.move(-0.5),
+    PageDown: () => axis.move(0.5),
+    "+": () => axis.zoom(0.5),
+    "=": () => axis.zoom(0.5),
+    "-": () => axis.zoom(2),
+    Escape: () => anchor === null ? axis.show(null) : setAnchor(null),
+    "0": () => axis.show(null),
+    Enter: () => {
+      if (selection) axis.show(selection);
+      setAnchor(null);
+    },
+  };
+  const isHere = axis.holder === holder;
   return (
     <div
-      class="chart" ref={box} role="img" aria-label={props.summary}
-      style={{ height: `${props.height}px` }}
+      ref={glass} class={drag?.pan ? "glass panning" : "glass"} role="slider" tabIndex={0}
+      aria-label={`Step on ${name}`} aria-valuemin={first} aria-valuemax={last}
+      aria-valuenow={cursor ?? last} aria-valuetext={told(lines, cursor ?? last)}
+      aria-keyshortcuts="ArrowLeft ArrowRight Shift+ArrowRight Enter + - Escape"
+      onPointerMove={(event) => {
+        const x = at(event);
+        axis.point(nearest(steps, toStep(x)), holder);
+        if (!drag) return;
+        if (drag.pan) axis.move((drag.to - x) / (right - left));
+        setDrag({ ...drag, to: x });
+      }}
+      onPointerLeave={() => { if (!drag) axis.point(null, null); }}
+      onPointerDown={(event) => {
+        if (event.button !== 0) return;
+        glass.current?.setPointerCapture(event.pointerId);
+        setAnchor(null);
+        setDrag({ from: at(event), to: at(event), pan: event.shiftKey && axis.range !== null });
+      }}
+      onPointerUp={() => {
+        if (drag && !drag.pan && selection && Math.abs(drag.to - drag.from) > DRAG_PIXELS) axis.show(selection);
+        setDrag(null);
+      }}
+      onPointerCancel={() => setDrag(null)}
+      onDblClick={() => axis.show(null)}
+      onBlur={() => { setAnchor(null); axis.point(null, null); }}
+      onKeyDown={(event) => {
+        const act = keys[event.key];
+        if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.preventDefault();
+        if (event.key.startsWith("Arrow")) setAnchor(event.shiftKey ? anchor ?? cursor ?? last : null);
+        act();
+      }}
+    >
+      {cursor !== null && cursor >= first && cursor <= last && (
+        <span
+          class={isHere ? "cursor here" : "cursor"}
+          style={{ left: `${toPixel(cursor)}px`, top: `${plot.top}px`, height: `${plot.bottom - plot.top}px` }}
+        />
+      )}
+      {selection && (drag === null || Math.abs(drag.to - drag.from) > DRAG_PIXELS) && (
+        <span
+          class="selection"
+          style={{
+            left: `${toPixel(Math.min(selection.first, selection.last))}px`,
+            width: `${Math.abs(toPixel(selection.last) - toPixel(selection.first))}px`,
+            top: `${plot.top}px`, height: `${plot.bottom - plot.top}px`,
+          }}
+        />
+      )}
+      {isHere && cursor !== null && <Tip lines={lines} step={cursor} x={toPixel(cursor)} plot={plot} selection={selection} />}
+    </div>
+  );
+}
+
+/** The exact values beside the cursor. */
+function Tip({ lines, step, x, plot, selection }: {
+  lines: Line[]; step: number; x: number; plot: Plot; selection: Range | null;
+}) {
+  const toLeft = x > (plot.left + plot.right) / 2;
+  return (
+    <div class={toLeft ? "tip to-left" : "tip"} style={{ left: `${x}px` }} aria-hidden="true">
+      <p class="tip-step">
+        step {formatNumber(step)}
+        {selection && selection.first !== selection.last && ` · Enter or release shows ${formatNumber(Math.round(Math.min(selection.first, selection.last)))}–${formatNumber(Math.round(Math.max(selection.first, selection.last)))}`}
+      </p>
+      {lines.map((line) => {
+        const found = read(line, step);
+        return (
+          <p key={line.name}>
+            <Stroke line={line} />{line.name} <b>{found.exact}</b>
+            {found.more && <span class="tip-more">{found.more}</span>}
+          </p>
+        );
+      })}
+    </div>
+  );
+}
+
+/** What a line shows at `step`: its last point at or before it. */
+function read(line: Line, step: number): { exact: string; more: string } {
+  const i = before(line.series.steps, step + 1) - 1;
+  if (i < 0) return { exact: "–", more: "" };
+  const interval = line.intervals?.[i];
+  const at = line.series.steps[i] as number;
+  const show = (value: number) => formatExact(value, line.unit ?? "");
+  const parts = [
+    ...(interval ? [`${show(interval[0])} to ${show(interval[1])}`] : []),
+    ...(line.note ? [line.note(i)] : []), ...(at === step ? [] : [`of step ${formatNumber(at)}`]),
+  ].filter(Boolean);
+  return { exact: show(line.series.values[i] as number), more: parts.join(", ") };
+}
+
+/** The values at `step` as one sentence, for who hears them. */
+function told(lines: Line[], step: number): string {
+  const parts = lines.map((line) => {
+    const { exact, more } = read(line, step);
+    return `${line.name} ${exact}${more ? `, ${more}` : ""}`;
+  });
+  return `step ${formatNumber(step)}: ${parts.join("; ")}`;
+}
+
+/** All steps that any of the lines has a point at, ascending. */
+function stepsOf(lines: Line[]): number[] {
+  return [...new Set(lines.flatMap((line) => line.series.steps))].sort((a, b) => a - b);
+}
+
+function nearest(steps: readonly number[], step: number): number | null {
+  const i = before(steps, step);
+  const [low, high] = [steps[i - 1], steps[i]];
+  if (low === undefined || high === undefined) return low ?? high ?? null;
+  return step - low < high - step ? low : high;
+}
+
+/** The recorded step next to `step` in a direction, inside of what is shown. */
+function next(steps: readonly number[], step: number, by: 1 | -1, first: number, last: number): number | null {
+  const found = by > 0 ? steps[before(steps, step + 1)] : steps[before(steps, step) - 1];
+  return found === undefined || found < first || found > last ? nearest(steps, step) : found;
+}
+
+/** The lines as a table, a row a step that is shown. */
+function table(lines: Line[], { first, last }: Range) {
+  const steps = stepsOf(lines).filter((step) => step >= first && step <= last);
+  const columns = ["step", ...lines.flatMap((line) => line.intervals ? [line.name, `${line.name} low`, `${line.name} high`] : [line.name])];
+  const rows = steps.map((step) => [step, ...lines.flatMap((line) => {
+    const i = before(line.series.steps, step);
+    const here = line.series.steps[i] === step;
+    const value = here ? line.series.values[i] as number : null;
+    return line.intervals ? [value, here ? line.intervals[i]?.[0] ?? null : null, here ? line.intervals[i]?.[1] ?? null : null] : [value];
+  })]);
+  return { columns, rows };
+}
+
+function Stroke({ line }: { line: Line }) {
+  return (
+    <span
+      class={line.dashed ? "stroke dashed" : "stroke"} aria-hidden="true"
+      style={{
+        borderTopColor: `var(${line.colour})`, borderTopWidth: `${Math.max(1.5, line.width ?? 1.5)}px`,
+        opacity: String(Math.max(0.6, line.opacity ?? 1)),
+      }}
     />
   );
 }
 
-function option(props: ChartProps, width: number, colour: (name: string) => string) {
-  const { lines, marks = [], rings = [], log = false, axisFormat = formatNumber } = props;
-  const ink = colour("--muted");
-  const font = { color: ink, fontSize: 11, fontFamily: colour("--font") || "sans-serif" };
-  const steps = lines.flatMap((line) => [line.series.steps[0], line.series.steps.at(-1)]);
-  const known = steps.filter((step) => step !== undefined);
-  const [first, last] = [Math.min(...known), Math.max(...known)];
-  const interval = roundStep((last - first) / (TICKS - 1));
-  return {
-    animation: false,
-    textStyle: font,
-    grid: {
-      left: 4, right: 12, top: marks.length || rings.length ? 22 : 12, bottom: 2,
-      outerBoundsMode: "same", outerBoundsContain: "axisLabel",
-    },
-    xAxis: {
-      type: "value",
-      min: Math.floor(first / interval) * interval,
-      max: last > first ? last : first + 1,
-      axisLine: { lineStyle: { color: colour("--line-strong") } },
-      axisTick: { show: false },
-      splitLine: { show: false },
-      interval,
-      // The axis ends where the run is; only round steps are labelled, so labels keep apart.
-      axisLabel: {
-        ...font, hideOverlap: true,
-        formatter: (step: number) => step % interval === 0 ? formatNumber(step) : "",
-      },
-    },
-    yAxis: [
-      {
-        type: log ? "log" : "value",
-        logBase: 2,
-        scale: true,
-        ...(props.min === undefined ? {} : { min: props.min }),
-        ...(props.max === undefined ? {} : { max: props.max }),
-        splitNumber: props.height < 160 ? 2 : 4,
-        axisLabel: { ...font, formatter: axisFormat, hideOverlap: true },
-        axisLine: { show: false },
-        axisTick: { show: false },
-        splitLine: { lineStyle: { color: colour("--line") } },
-      },
-      { type: "value", min: 0, max: 1, show: false },
-    ],
-    tooltip: {
-      trigger: "axis",
-      renderMode: "richText",
-      confine: true,
-      backgroundColor: colour("--raised"),
-      borderColor: colour("--line-strong"),
-      padding: [8, 10],
-      textStyle: { color: colour("--ink"), fontSize: 12, lineHeight: 18, fontFamily: font.fontFamily },
-      axisPointer: { type: "line", lineStyle: { color: colour("--line-strong") }, label: { show: false } },
-      formatter: (params: { axisValue?: number | string }[]) =>
-        readout(lines, Number(params[0]?.axisValue ?? NaN)),
-    },
-    series: [
-      ...lines.flatMap((line) => drawLine(line, log, colour)),
-      ...(marks.length ? [drawMarks(marks, first, last, width, colour("--bad"), font)] : []),
-      ...(rings.length ? [drawRings(rings, colour("--ink"), font)] : []),
-    ],
-  };
-}
-
-const TICKS = 6;
-
-/** The next of 1, 2, 5, 10, 20, ... at or above `x`. */
-function roundStep(x: number): number {
-  if (!(x > 1)) return 1;
-  const power = 10 ** Math.floor(Math.log10(x));
-  return power * ([1, 2, 5, 10].find((digit) => digit * power >= x) as number);
-}
-
-function drawLine(line: Line, log: boolean, colour: (name: string) => string): object[] {
+/** The value at the cursor, else the latest. */
+function valueAt(line: Line, cursor: number | null): string {
   const { steps, values } = line.series;
-  const drawable = (y: number) => Number.isFinite(y) && (!log || y > 0);
-  const data: Point[] = steps.map((step, i) => {
-    const y = values[i] as number;
-    return [step, drawable(y) ? y : null];
-  });
-  const paint = colour(line.colour);
-  const parts: object[] = [{
-    name: line.name,
-    type: "line",
-    data,
-    connectNulls: false,
-    // A point alone between two gaps has no line to show it.
-    showSymbol: line.dots === true || data.length < 3,
-    symbol: "circle",
-    symbolSize: line.dots ? 6 : 4,
-    lineStyle: {
-      color: paint, width: line.width ?? 1.5, opacity: line.opacity ?? 1,
-      type: line.dashed ? "dashed" : "solid",
-    },
-    itemStyle: { color: paint, opacity: line.opacity ?? 1 },
-    emphasis: { disabled: true },
-    z: (line.width ?? 1.5) > 1.5 ? 3 : 2,
-  }];
-  const alone = data.filter(([, y], i) =>
-    y !== null && i > 0 && i < data.length - 1 && data[i - 1]?.[1] === null && data[i + 1]?.[1] === null);
-  if (alone.length && !line.dots) {
-    parts.push({
-      type: "line", data: alone, lineStyle: { opacity: 0 }, symbol: "circle", symbolSize: 4,
-      itemStyle: { color: paint, opacity: line.opacity ?? 1 }, silent: true, tooltip: { show: false },
-    });
-  }
-  if (line.intervals) parts.push(drawIntervals(steps, line.intervals, paint));
-  return parts;
+  const i = cursor === null ? values.length - 1 : before(steps, cursor + 1) - 1;
+  const value = values[i];
+  const show = line.format ?? formatNumber;
+  return value === undefined ? "–" : Number.isFinite(value) ? show(value) : formatNumber(value);
 }
 
-function drawIntervals(
-  steps: readonly number[], intervals: readonly (readonly [number, number])[], paint: string,
-): object {
-  const renderItem: RenderItem = (_, api) => {
-    const [x, top] = api.coord([api.value(0), api.value(2)]);
-    const bottom = api.coord([api.value(0), api.value(1)])[1];
-    const stroke = { stroke: paint, lineWidth: 1.5, opacity: 0.55 };
-    const bar = (x1: number, y1: number, x2: number, y2: number) => (
-      { type: "line", shape: { x1, y1, x2, y2 }, style: stroke });
-    const children = [bar(x, top, x, bottom), bar(x - 3, top, x + 3, top), bar(x - 3, bottom, x + 3, bottom)];
-    return { type: "group", children };
-  };
-  return {
-    type: "custom", renderItem, silent: true, z: 2, encode: { x: 0, y: [1, 2] },
-    data: intervals.map(([low, high], i) => [steps[i], low, high]), tooltip: { show: false },
-  };
+function Readout({ lines }: { lines: Line[] }) {
+  const cursor = useCursor();
+  return (
+    <span class="readout">
+      {lines.map((line) => (
+        <span key={line.name}>{lines.length > 1 && <><Stroke line={line} />{line.name} </>}<b>{valueAt(line, cursor)}</b></span>
+      ))}
+    </span>
+  );
 }
 
-const LABEL_PIXELS = 110;
-
-function drawMarks(
-  marks: Gap[], first: number, last: number, width: number, paint: string, font: object,
-): object {
-  let labelled = -Infinity;
-  const apart = ((last - first) * LABEL_PIXELS) / Math.max(1, width);
-  const labels = marks.map((mark) => {
-    // Two labels closer than this would be drawn over each other.
-    if (mark.first - labelled < apart) return "";
-    labelled = mark.first;
-    return `${formatNumber(mark.what)} at ${formatNumber(mark.first)}`;
-  });
-  const renderItem = (params: { dataIndex: number }, api: CustomApi) => {
-    const mark = marks[params.dataIndex] as Gap;
-    const [x, top] = api.coord([mark.first, 1]);
-    const [right, bottom] = api.coord([mark.last, 0]);
-    const nearEnd = last > first && (mark.first - first) / (last - first) > 0.8;
-    const stroke = { stroke: paint, lineWidth: 1.5 };
-    const cross = (dx: number) => ({
-      type: "line", shape: { x1: x - 4, y1: top - dx, x2: x + 4, y2: top + dx },
-      style: { stroke: paint, lineWidth: 2 },
-    });
-    return {
-      type: "group",
-      children: [
-        { type: "rect", shape: { x, y: top, width: right - x, height: bottom - top },
-          style: { fill: paint, opacity: 0.1 } },
-        { type: "line", shape: { x1: x, y1: top, x2: x, y2: bottom },
-          style: { ...stroke, lineDash: [3, 3] } },
-        cross(4), cross(-4),
-        { type: "text", style: {
-          text: labels[params.dataIndex], x: nearEnd ? x - 8 : x + 8, y: top - 8, fill: paint,
-          font: `600 11px ${(font as { fontFamily: string }).fontFamily}`,
-          align: nearEnd ? "right" : "left", verticalAlign: "middle",
-        } },
-      ],
-    };
-  };
-  return {
-    type: "custom", yAxisIndex: 1, renderItem, silent: true, z: 5, clip: false,
-    encode: { x: [0, 1], y: 2 }, data: marks.map((mark) => [mark.first, mark.last, 1]),
-    tooltip: { show: false },
-  };
-}
-
-function drawRings(rings: Ring[], paint: string, font: object): object {
-  const renderItem = (params: { dataIndex: number }, api: CustomApi) => {
-    const ring = rings[params.dataIndex] as Ring;
-    const [cx, cy] = api.coord([ring.step, ring.value]);
-    return {
-      type: "group",
-      children: [
-        { type: "circle", shape: { cx, cy, r: 7 }, style: { stroke: paint, lineWidth: 1.5, fill: "none" } },
-        { type: "text", style: {
-          text: ring.label, x: cx, y: cy - 12, fill: paint, align: "center", verticalAlign: "bottom",
-          font: `600 11px ${(font as { fontFamily: string }).fontFamily}`,
-        } },
-      ],
-    };
-  };
-  return {
-    type: "custom", renderItem, silent: true, z: 6, clip: false, encode: { x: 0, y: 1 },
-    data: rings.map((ring) => [ring.step, ring.value]), tooltip: { show: false },
-  };
-}
-
-/** What every line showed at `step`: its last point at or before it. */
-function readout(lines: Line[], step: number): string {
-  if (!Number.isFinite(step)) return "";
-  const rows = lines.map((line) => {
-    const i = lastAtOrBefore(line.series.steps, step);
-    if (i < 0) return `${line.name}  –`;
-    const value = line.series.values[i] as number;
-    const interval = line.intervals?.[i];
-    const show = line.format ?? formatNumber;
-    const range = interval ? `  (${show(interval[0])} to ${show(interval[1])})` : "";
-    return `${line.name}  ${Number.isFinite(value) ? show(value) : formatNumber(value)}${range}`;
-  });
-  return [`step ${formatNumber(Math.round(step))}`, ...rows].join("\n");
-}
-
-function lastAtOrBefore(steps: readonly number[], step: number): number {
-  let [low, high] = [0, steps.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((steps[middle] as number) <= step) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
-
-/** The key of a chart: a stroke as it is drawn, the name, the latest value. */
-export function Key({ lines }: { lines: Line[] }) {
+/** The lines with their values; each is a switch. */
+function Key({ lines, hidden, toggle }: {
+  lines: Line[]; hidden: readonly string[]; toggle: (name: string) => void;
+}) {
+  const cursor = useCursor();
   return (
     <ul class="key">
-      {lines.map((line) => {
-        const value = line.series.values.at(-1);
-        const show = line.format ?? formatNumber;
-        return (
-          <li key={line.name}>
-            <span
-              class="stroke" aria-hidden="true"
-              style={{
-                background: `var(${line.colour})`, height: `${Math.max(1.5, line.width ?? 1.5)}px`,
-                opacity: String(Math.max(0.5, line.opacity ?? 1)),
-              }}
-            />
-            {line.name}
-            <b>{value === undefined ? "–" : Number.isFinite(value) ? show(value) : formatNumber(value)}</b>
-          </li>
-        );
-      })}
+      {lines.map((line) => (
+        <li key={line.name}>
+          <button
+            type="button" class="key-line" aria-pressed={!hidden.includes(line.name)}
+            title={hidden.includes(line.name) ? `Show ${line.name}` : `Hide ${line.name}`}
+            onClick={() => toggle(line.name)}
+          >
+            <Stroke line={line} /><span class="key-name">{line.name}</span><b>{valueAt(line, cursor)}</b>
+          </button>
+        </li>
+      ))}
     </ul>
   );
 }

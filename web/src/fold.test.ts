@@ -5,13 +5,13 @@ import type { Detail, RunEvent, Snapshot } from "./snapshot";
 const SNAPSHOT: Snapshot = {
   schema: 1, run: null, state: "running", step: 2, time: 10, metrics: {}, latest: {},
   streaming_ce: 2, current_entropy: 1, throughput: {}, evals: [], fixed_eval: {}, flips: {},
-  bucket_matrix: {}, lora: {}, alerts: [], not_checked: [], decision: null, advice: [],
-  checkpoints: [], notes: [],
+  bucket_matrix: {}, lora: {}, alerts: [], alert_history: [], not_checked: [], decision: null, advice: [],
+  look_at: {}, data: null, checkpoints: [], notes: [],
 };
 
 function detail(): Detail {
   return {
-    id: "run", snapshot: SNAPSHOT, cursor: 100, now: 11, exports: [],
+    id: "run", snapshot: SNAPSHOT, cursor: 100, now: 11, exports: [], thinned: false,
     series: { "loss/step": { steps: [1, 2], values: [2, "NaN"] } },
   };
 }

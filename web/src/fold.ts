@@ -1,7 +1,7 @@
 /** The page's whole state of a run, and how one event changes it. Pure: no clock, no network. */
 
 import type { Float } from "./records";
-import type { Detail, RunEvent, Snapshot } from "./snapshot";
+import type { Detail, RunEvent, Snapshot, WireSeries } from "./snapshot";
 
 export interface Series {
   steps: readonly number[];
@@ -20,6 +20,8 @@ export interface RunView {
   exports: { name: string; suffix: string }[];
   /** The server's clock when this was sent, Unix seconds. */
   now: number;
+  /** Whether some of the series stand here with fewer points than were recorded. */
+  thinned: boolean;
 }
 
 /** Past this many appended samples the page asks for thinned series again. */
@@ -30,12 +32,13 @@ export function toNumber(value: Float): number {
 }
 
 export function open(detail: Detail): RunView {
-  const series: Record<string, Series> = {};
-  for (const [name, { steps, values }] of Object.entries(detail.series)) {
-    series[name] = { steps, values: values.map(toNumber) };
-  }
-  const { id, snapshot, cursor, exports, now } = detail;
-  return { id, snapshot, series, cursor, appended: 0, exports, now };
+  const { id, snapshot, cursor, exports, now, thinned } = detail;
+  return { id, snapshot, series: fold(detail.series), cursor, appended: 0, exports, now, thinned };
+}
+
+export function fold(wire: Readonly<Record<string, WireSeries>>): Record<string, Series> {
+  return Object.fromEntries(Object.entries(wire).map(
+    ([name, { steps, values }]) => [name, { steps, values: values.map(toNumber) }]));
 }
 
 /**
@@ -111,4 +114,50 @@ export function gaps({ steps, values }: Series): Gap[] {
     }
   });
   return found;
+}
+
+/**
+ * The part of a series inside [first, last], with a point made on each edge that a line crosses, so
+ * that a cut line ends where the picture does. Points that are not finite are kept as they are.
+ */
+export function cut(series: Series, first: number, last: number): Series {
+  const { steps, values } = series;
+  const [from, to] = [before(steps, first), before(steps, last + 1)];
+  const edge = (at: number, i: number): [number, number][] => {
+    const [a, b] = [values[i], values[i + 1]];
+    const [x, y] = [steps[i], steps[i + 1]];
+    if (a === undefined || b === undefined || x === undefined || y === undefined) return [];
+    if (!Number.isFinite(a) || !Number.isFinite(b) || x === at || y === at) return [];
+    return [[at, a + ((b - a) * (at - x)) / (y - x)]];
+  };
+  const [head, tail] = [edge(first, from - 1), edge(last, to - 1)];
+  return {
+    steps: [...head.map(([x]) => x), ...steps.slice(from, to), ...tail.map(([x]) => x)],
+    values: [...head.map(([, y]) => y), ...values.slice(from, to), ...tail.map(([, y]) => y)],
+  };
+}
+
+/** How many of the ascending `steps` lie before `step`. */
+export function before(steps: readonly number[], step: number): number {
+  let [low, high] = [0, steps.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((steps[middle] as number) < step) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The coarse points outside of the range, the fine ones inside, and what was appended since. */
+export function merged(
+  coarse: Series | undefined, fine: Series, range: { first: number; last: number }, until: number,
+): Series {
+  if (coarse === undefined) return fine;
+  const end = Math.min(range.last, until);
+  const [from, to] = [before(coarse.steps, range.first), before(coarse.steps, end + 1)];
+  const inside = cut(fine, range.first, end);
+  return {
+    steps: [...coarse.steps.slice(0, from), ...inside.steps, ...coarse.steps.slice(to)],
+    values: [...coarse.values.slice(0, from), ...inside.values, ...coarse.values.slice(to)],
+  };
 }

@@ -9,6 +9,7 @@ const NARROW = "\u202f"; // narrow no-break space, between a number and its unit
 type Maybe = Float | null | undefined;
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 8 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** A number in at most four digits: 0.8213, 14,200, 2e-5, NaN, ∞; "–" when there is none. */
@@ -23,6 +24,17 @@ export function formatNumber(value: Maybe): string {
     text = size.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
   } else text = Number.isInteger(x) || size >= 1000 ? whole.format(size) : plain.format(size);
   return x < 0 ? MINUS + text : text;
+}
+
+/** A number in all the digits that mean anything, with its unit as it was recorded. */
+export function formatExact(value: Maybe, unit = ""): string {
+  if (value === null || value === undefined) return "–";
+  const x = toNumber(value);
+  if (!Number.isFinite(x)) return formatNumber(x);
+  const size = Math.abs(x);
+  const text = size !== 0 && (size < 1e-4 || size >= 1e15) ? size.toExponential(6).replace(/\.?0+e/, "e").replace("e+", "e")
+    : exact.format(size);
+  return `${x < 0 ? MINUS : ""}${text}${unit === "" || unit === "1" ? "" : NARROW + unit}`;
 }
 
 /** A number with its unit. Bytes and seconds are scaled; a percentage is made from a fraction. */
@@ -143,6 +155,15 @@ export function formatTime(time: Maybe): string {
   const x = time === null || time === undefined ? NaN : toNumber(time);
   if (!Number.isFinite(x) || x <= 0) return "–";
   return new Date(1000 * x).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
+/** The same without the year, for a column of them: 9 Oct, 08:54:10. */
+export function formatMoment(time: Maybe): string {
+  const x = time === null || time === undefined ? NaN : toNumber(time);
+  if (!Number.isFinite(x) || x <= 0) return "–";
+  return new Date(1000 * x).toLocaleString(undefined, {
+    day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
+  });
 }
 
 /** Any JSON value as text for a reader; never as markup. */

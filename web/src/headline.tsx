@@ -1,6 +1,7 @@
 /** What a busy reader needs first: which run, how far, what to do, and the numbers behind it. */
 
 import { useEffect, useState } from "preact/hooks";
+import { address } from "./api";
 import type { RunView } from "./fold";
 import { toNumber } from "./fold";
 import {
@@ -23,7 +24,7 @@ export function Headline({ view }: { view: RunView }) {
         {run && <span class="model">{run.model}</span>}
       </div>
       <Progress view={view} />
-      <Decision snapshot={snapshot} />
+      <Decision view={view} />
       <Numbers snapshot={snapshot} />
     </section>
   );
@@ -75,8 +76,9 @@ function Age({ view }: { view: RunView }) {
   );
 }
 
-function Decision({ snapshot }: { snapshot: Snapshot }) {
-  const { decision, advice } = snapshot;
+function Decision({ view }: { view: RunView }) {
+  const { snapshot } = view;
+  const { decision, advice, fixed_eval: held } = snapshot;
   const open = snapshot.alerts.filter(isOpen).length;
   const others = (decision?.tied ?? []).filter((name) => name !== decision?.checkpoint);
   const lead = sentence(decision);
@@ -90,7 +92,9 @@ function Decision({ snapshot }: { snapshot: Snapshot }) {
       {decision && (
         <p class="decision-note">
           Judged at step {formatNumber(decision.step)}
-          {others.length > 0 && ` · tied with ${formatNames(others)}`}
+          {decision.checkpoint !== null && held.em !== undefined && (others.length > 0
+            ? ` · tied with ${formatNames(others)}` : " · no other checkpoint is tied with it")}
+          {budget(decision.evidence).map((text) => ` · ${text}`)}
           {" · "}
           <a href="#panel-alerts" onClick={jump}>
             {open === 0 ? "no open alerts" : open === 1 ? "1 open alert" : `${open} open alerts`}
@@ -100,11 +104,42 @@ function Decision({ snapshot }: { snapshot: Snapshot }) {
       {advice.length > 0 && (
         <ul class="advice">
           {advice.map((item) => (
-            <li key={item.topic}><b>{item.topic}</b> {item.message}</li>
+            <li key={item.topic + item.message}><b>{TOPICS[item.topic] ?? item.topic}</b> {item.message}</li>
           ))}
         </ul>
       )}
+      <RowsToLookAt view={view} />
     </div>
+  );
+}
+
+const TOPICS: Readonly<Record<string, string>> = {
+  data: "next data", coverage: "not measured", labels: "check the labels",
+};
+
+/** What stopping saves and what the steps since the checkpoint cost. */
+function budget(evidence: Record<string, unknown>): string[] {
+  const steps = (key: string) => typeof evidence[key] === "number" ? evidence[key] as number : 0;
+  const [saved, wasted] = [steps("steps_saved"), steps("steps_wasted")];
+  return [
+    ...(saved > 0 ? [`stopping now saves ${formatNumber(saved)} of ${formatNumber(steps("total_steps"))} steps`] : []),
+    ...(wasted > 0 ? [`${formatNumber(wasted)} steps since step ${formatNumber(steps("best_step"))} brought nothing measurable`] : []),
+  ];
+}
+
+/** The rows worth a look before the next run, as a file. */
+function RowsToLookAt({ view }: { view: RunView }) {
+  const kinds = Object.entries(view.snapshot.look_at);
+  const file = view.exports.find(({ name }) => name === "rows");
+  if (kinds.length === 0 || file === undefined) return null;
+  const total = kinds.reduce((sum, [, n]) => sum + n, 0);
+  return (
+    <p class="look-at">
+      <a download="" href={address(`api/runs/${encodeURIComponent(view.id)}/export.${file.suffix}`)}>
+        {formatNumber(total)} {total === 1 ? "row" : "rows"} to look at
+      </a>
+      {" "}before the next run: {kinds.map(([kind, n]) => `${formatNumber(n)} ${kind}`).join(", ")} (JSON Lines)
+    </p>
   );
 }
 

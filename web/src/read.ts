@@ -15,6 +15,12 @@ export function series(view: RunView, name: string): Series {
   return view.series[name] ?? NONE;
 }
 
+/** The page of a run's examples, of one cell of the heatmap where it is given. */
+export function examplesPath(run: string, cell: { pattern?: string; bin?: string } = {}): string {
+  const query = Object.entries(cell).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join("&");
+  return `#/run/${encodeURIComponent(run)}/examples${query && `?${query}`}`;
+}
+
 export function isOpen(alert: Alert): boolean {
   return alert.state === "open" || alert.state === "escalated";
 }

@@ -55,7 +55,9 @@ export interface Data {
   longest: number;
   max_length: number | null;
   context: number | null;
+  held_out: number;
   found: Record<string, Rows>;
+  strange: string;
   remarks: string[];
 }
 

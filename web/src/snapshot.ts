@@ -1,7 +1,7 @@
 /** What the server sends: the shapes of /api/runs, /api/runs/{id} and its events. */
 
 import type {
-  Advice, Checkpoint, Decision, EvalResult, Float, Layer, Metric, Note, Run, Verdict,
+  Advice, Checkpoint, Data, Decision, EvalResult, Float, Layer, Metric, Note, Run, Verdict,
 } from "./records";
 
 /** The latest evaluation with what it means next to the earlier ones. */
@@ -42,7 +42,7 @@ export interface Flips {
   forgotten_items: Flip[];
 }
 
-export type State = "running" | "finished" | "failed" | "starting";
+export type State = "running" | "finished" | "failed" | "starting" | "stalled" | "died";
 
 /** A rate always comes with what it was counted on and its 95 % interval. */
 export interface Rate {
@@ -64,12 +64,34 @@ export interface Row extends Rate {
   pattern: string;
 }
 
+/** The same examples at an earlier evaluation and now, paired, with the 95 % interval of the change. */
+export interface CellChange {
+  pattern: string;
+  /** Null for the whole row. */
+  bin: string | null;
+  n: number;
+  learned: number;
+  forgotten: number;
+  change: Float;
+  low: Float;
+  high: Float;
+  known: boolean;
+}
+
+export interface Changes {
+  /** The step of the earlier evaluation. */
+  since: number;
+  cells: CellChange[];
+}
+
 export interface BucketMatrix {
   patterns: string[];
   bins: string[];
   cells: Cell[];
   rows: Row[];
   step: number;
+  /** Null where there is no such earlier evaluation. */
+  changes: { previous: Changes | null; best: Changes | null };
 }
 
 export type LayerState = Layer["state"];
@@ -129,6 +151,24 @@ export type Alert = Pick<
   Verdict, "rule" | "scope" | "level" | "state" | "step" | "message" | "action" | "evidence"
 >;
 
+/** One change of an alert's state. */
+export type AlertChange = Pick<Verdict, "state" | "level" | "step" | "time" | "message">;
+
+/** Everything an alert went through, in order. */
+export interface AlertThread {
+  rule: string;
+  scope: string;
+  changes: AlertChange[];
+}
+
+/** What was found in the training set before the first step. */
+export interface DataFacts extends Omit<Data, "type" | "found"> {
+  /** Share of the tokens that the loss is computed on; null where there are none. */
+  label_share: Float | null;
+  /** By kind; `rows` are the first few of `n`. */
+  found: Record<string, { n: number; rows: number[]; share: Float }>;
+}
+
 export interface Snapshot {
   schema: number;
   run: Run | null;
@@ -146,9 +186,13 @@ export interface Snapshot {
   bucket_matrix: Partial<BucketMatrix>;
   lora: Partial<LoraLayers>;
   alerts: Alert[];
+  alert_history: AlertThread[];
   not_checked: { rule: string; reason: string }[];
-  decision: Pick<Decision, "action" | "checkpoint" | "tied" | "reason" | "step"> | null;
+  decision: Pick<Decision, "action" | "checkpoint" | "tied" | "reason" | "step" | "evidence"> | null;
   advice: Advice[];
+  /** Rows worth a look before the next run, by kind: how many the export `rows` lists. */
+  look_at: Record<string, number>;
+  data: DataFacts | null;
   checkpoints: Pick<Checkpoint, "step" | "path">[];
   notes: Pick<Note, "step" | "time" | "topic" | "text">[];
 }
@@ -180,6 +224,7 @@ export interface Detail {
   snapshot: Snapshot;
   series: Record<string, WireSeries>;
   cursor: number;
+  thinned: boolean;
   /** The server's clock, Unix seconds. */
   now: number;
   exports: { name: string; suffix: string }[];

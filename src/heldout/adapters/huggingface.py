@@ -23,7 +23,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from heldout.adapters.steering import Steering
-from heldout.config import default
+from heldout.adapters.training_data import training_data
+from heldout.config import checked_alerts, default
 from heldout.derive.patterns import Patterns, get_default_patterns
 from heldout.errors import ConfigError, DataError, HeldoutError
 from heldout.evals.evaluate import Evaluator
@@ -31,9 +32,13 @@ from heldout.evals.logits import unwrapped
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
 from heldout.evals.rows import Row
-from heldout.records import EvalSet, Run
+from heldout.records import Data, EvalSet, Run
+from heldout.rules import load_rules, user_rules
 from heldout.signals.moment import Batch, SignalOptions, Start
 from heldout.store.runs import new_run
+from heldout.verdicts.rule import Rule
+from heldout.views.notify.notifier import Notifier
+from heldout.views.notify.options import NotifyOptions
 from heldout.views.status import FILE_NAME as STATUS_NAME
 from heldout.views.status import StatusFile
 from heldout.watch import Follower, Listener, Plan, Together, Watch, cells
@@ -53,6 +58,8 @@ ARGUMENTS = (
     "fp16",
     "bf16",
     "logging_steps",
+    "eval_steps",
+    "save_steps",
 )
 """Fields of the Trainer's arguments that rules ask for."""
 PACKAGES = ("heldout", "torch", "transformers", "trl", "peft", "accelerate")
@@ -89,15 +96,20 @@ class Monitor(TrainerCallback):
     steps are smoothed and how often they are recorded. `patterns` maps names to
     regular expressions; `run` and `model` name the run and the model where the default (a time stamp,
     the model's own name) will not do; `tokenizer` where the Trainer is not given one. What the set
-    shares with `train_rows` is remarked.
+    shares with `train_rows` is remarked. With `check_data` at most `check_rows` rows of the training set
+    are looked through as it starts, for a few seconds, unless `data` says what they hold.
 
     With `may_stop` a decision to stop or roll back ends the training, through the Trainer's own
     control; with `load_best` the recommended checkpoint is in the model after it. `keep` keeps that
     checkpoint from deletion by `save_total_limit`.
 
-    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1 or
-    `reference` is never evaluated. In a distributed run every process needs a monitor: they share
-    the evaluation, and the main one records.
+    `alerts` changes the rules as the config's `alerts` section does: `limits`, `off`, `rules`
+    (thresholds); `rules` are rules of your own, or the Python file that defines them. `notify` is
+    where alerts are sent: Apprise addresses, or `NotifyOptions`.
+
+    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1,
+    `reference` is never evaluated, or the alerts, rules or addresses cannot be used. In a distributed
+    run every process needs a monitor: they share the evaluation, and the main one records.
     """
 
     def __init__(
@@ -114,6 +126,9 @@ class Monitor(TrainerCallback):
         may_stop: bool = default("decision.may_stop"),
         load_best: bool = default("decision.load_best"),
         keep: bool = default("decision.keep"),
+        alerts: Mapping[str, Any] | None = None,
+        rules: Sequence[Rule[Any]] | str | Path = (),
+        notify: NotifyOptions | Sequence[str] = (),
         patterns: Patterns | None = None,
         runs: str | Path = default("output.runs"),
         run: str | None = None,
@@ -122,6 +137,9 @@ class Monitor(TrainerCallback):
         config: Mapping[str, Any] | None = None,
         train_patterns: Mapping[str, int] | None = None,
         train_rows: Sequence[Row] = (),
+        check_data: bool = default("check.data"),
+        check_rows: int = default("check.rows"),
+        data: Data | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         if eval_set is not None and not Path(eval_set).is_file():
@@ -149,7 +167,19 @@ class Monitor(TrainerCallback):
         self.config = dict(config or {})
         self.train_patterns = dict(train_patterns or {})
         self.train_rows = train_rows
+        self.check_data = check_data
+        self.check_rows = check_rows
+        self.data = data
         self.may_stop = may_stop
+        if alerts is not None:
+            self.config["alerts"] = checked_alerts(alerts)
+        said = self.config.get("alerts")
+        if isinstance(rules, str | Path):
+            self.rules = load_rules(Path(rules), said)
+        else:
+            self.rules = user_rules(rules, said)
+        notify = notify if isinstance(notify, NotifyOptions) else NotifyOptions(urls=notify)
+        self._notifier = Notifier(notify) if notify.wanted else None
         self.watch: Watch | None = None
         self._follower: Follower | None = None
         self._together: Together | None = None
@@ -171,7 +201,8 @@ class Monitor(TrainerCallback):
         with self._answering(lambda: together.leave_at_start(state.global_step)):
             start = self._start(args, state, model)
             if state.is_world_process_zero:
-                self._begin(args, state, start, plan, problems)
+                data = self._training_data(args, model, plan, kwargs)
+                self._begin(args, state, start, plan, problems, data)
             else:
                 self._follower = Follower(plan, together)
                 self._hook = self._hooked(model)
@@ -402,22 +433,26 @@ class Monitor(TrainerCallback):
         start: Start,
         plan: Plan,
         problems: Sequence[str],
+        data: Data | None,
     ) -> None:
         saved = _saved_state(Path(args.output_dir or "."), state.global_step)
         name = self.run or saved.get("run") or new_run(self.runs)
         folder = self.runs / name
         about = plan.evaluator.fixed.about if plan.evaluator else None
         status = StatusFile(folder / STATUS_NAME)
+        listeners: list[Listener] = [*self._listeners, functools.partial(_update, status)]
+        listeners += [self._notifier] if self._notifier else []
         watch = Watch(
             folder,
             plan,
-            [*self._listeners, lambda records, history: _update(status, records, history)],
+            listeners,
             self._together,
+            self.rules,
         )
         self.watch = watch
         self._hook = self._hooked(start.model)
         start = dataclasses.replace(start, folder=folder)
-        watch.begin(self._run(args, state, start.model, name, about), start, saved)
+        watch.begin(self._run(args, state, start.model, name, about), start, saved, data)
         for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
@@ -429,6 +464,26 @@ class Monitor(TrainerCallback):
             watch.note(state.global_step, "decision", remark)
         for remark in about.remarks if about else ():
             watch.note(state.global_step, "data", remark)
+
+    def _training_data(
+        self, args: TrainingArguments, model: nn.Module, plan: Plan, given: Mapping[str, Any]
+    ) -> Data | None:
+        """What the Trainer is about to train on, unless that is known; None where it cannot be seen."""
+        if self.data is not None or not self.check_data:
+            return self.data
+        try:
+            return training_data(
+                given.get("train_dataloader"),
+                self.tokenizer or _text_tokenizer(given.get("processing_class")),
+                model,
+                getattr(args, "max_length", None),
+                most=self.check_rows,
+                held_out=plan.evaluator.fixed.examples if plan.evaluator else (),
+                packed=bool(getattr(args, "packing", False)),
+            )
+        except Exception:
+            log.warning("heldout: the training data was not looked at", exc_info=True)
+            return None
 
     def _run(
         self,

@@ -43,8 +43,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rows_to_look_at(history: History) -> list[Row]:
-    """Return the rows worth a look, the most telling kind first; `KINDS` says what each kind is."""
+    """Return the rows worth a look, the most telling kind first; `KINDS` says what each kind is.
+
+    At most `MOST` of each kind; `strange_examples` has all of the held-out set's.
+    """
     return history.remember("rows to look at", lambda: _rows(history))
+
+
+def strange_examples(history: History) -> dict[str, list[Item]]:
+    """Return every held-out example worth a look by kind: suspicious, persistent, forgotten."""
+    return history.remember("strange examples", lambda: _wrong(history) | _forgotten(history))
 
 
 def counts(history: History, pattern: str) -> dict[str, Any]:
@@ -55,10 +63,10 @@ def counts(history: History, pattern: str) -> dict[str, Any]:
 
 
 def _rows(history: History) -> list[Row]:
-    later = [result.step for result in history.evals if result.step > history.evals[0].step]
-    rows = [*_wrong(history, later), *_forgotten(history)]
-    for kind, why in (("duplicate", "duplicate"), ("leaked", "leaked")):
-        found = history.data.found.get(kind) if history.data else None
+    strange = strange_examples(history)
+    rows = [_row(why, item) for why, items in strange.items() for item in items[:MOST]]
+    for why in ("duplicate", "leaked"):
+        found = history.data.found.get(why) if history.data else None
         if found:
             partners: Sequence[int | None] = found.partners or [None] * len(found.rows)
             rows += [
@@ -68,21 +76,19 @@ def _rows(history: History) -> list[Row]:
     return rows
 
 
-def _wrong(history: History, steps: Sequence[int]) -> list[Row]:
-    if len(steps) < LEAST:
-        return []
-    ever = {item.id for step in steps for item in history.items.get(step, []) if item.correct}
+def _wrong(history: History) -> dict[str, list[Item]]:
+    later = [result.step for result in history.evals if result.step > history.evals[0].step]
+    if len(later) < LEAST:
+        return {"suspicious": [], "persistent": []}
+    ever = {item.id for step in later for item in history.items.get(step, []) if item.correct}
     now = history.last_items
     stuck = [item for item in now if item.id not in ever and not item.correct]
+    stuck.sort(key=lambda item: -item.ce)
     limits = {pattern: _limit(now, pattern) for pattern in {item.pattern for item in stuck}}
     suspicious = [item for item in stuck if item.ce > limits[item.pattern]]
-    suspicious.sort(key=lambda item: -item.ce)
     strange = {item.id for item in suspicious}
-    rest = sorted((item for item in stuck if item.id not in strange), key=lambda item: -item.ce)
-    return [
-        *(_row("suspicious", item) for item in suspicious[:MOST]),
-        *(_row("persistent", item) for item in rest[:MOST]),
-    ]
+    rest = [item for item in stuck if item.id not in strange]
+    return {"suspicious": suspicious, "persistent": rest}
 
 
 def _limit(items: Sequence[Item], pattern: str) -> float:
@@ -94,11 +100,11 @@ def _limit(items: Sequence[Item], pattern: str) -> float:
     return middle + OUTLIER * 1.4826 * float(np.median(np.abs(ce - middle)))
 
 
-def _forgotten(history: History) -> list[Row]:
+def _forgotten(history: History) -> dict[str, list[Item]]:
     before = [result.step for result in history.evals[:-1]]
     once = {item.id for step in before for item in history.items.get(step, []) if item.correct}
     lost = [item for item in history.last_items if item.id in once and not item.correct]
-    return [_row("forgotten", item) for item in lost[:MOST]]
+    return {"forgotten": lost}
 
 
 def _row(why: str, item: Item) -> Row:

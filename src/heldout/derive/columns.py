@@ -63,13 +63,20 @@ class Series:
         self.cuts += keep < len(self._steps)
         del self._steps[keep:], self._values[keep:]
 
-    def minmax(self, buckets: int) -> tuple[Ints, Floats]:
+    def minmax(
+        self, buckets: int, first: int | None = None, last: int | None = None
+    ) -> tuple[Ints, Floats]:
         """Thin to the lowest, highest and last point of each of `buckets` equal runs of points.
+
+        Of the steps from `first` to `last`, both included, where they are given.
 
         Every non-finite value is kept as well, so no spike and no NaN is ever thinned away. A
         series that is short enough comes back whole.
         """
-        steps, values = self.steps, self.values
+        start = 0 if first is None else bisect_left(self._steps, first)
+        end = len(self) if last is None else bisect_left(self._steps, last + 1)
+        steps = np.array(self._steps[start:end], dtype=np.int64)
+        values = np.array(self._values[start:end], dtype=np.float64)
         size = len(values)
         if size <= 3 * buckets:
             return steps, values
@@ -77,8 +84,8 @@ class Series:
         edges = np.linspace(0, size, buckets + 1).astype(np.int64)[:-1]
         low = _first_equal(np.where(finite, values, np.inf), np.minimum, edges)
         high = _first_equal(np.where(finite, values, -np.inf), np.maximum, edges)
-        last = np.append(edges[1:], size) - 1
-        keep = np.unique(np.concatenate([low, high, last, np.flatnonzero(~finite)]))
+        ends = np.append(edges[1:], size) - 1
+        keep = np.unique(np.concatenate([low, high, ends, np.flatnonzero(~finite)]))
         return steps[keep], values[keep]
 
 
@@ -104,8 +111,12 @@ class Columns:
             series.cut(step)
 
     def get(self, name: str) -> Series:
-        """The series called `name`; an empty one when it was never recorded."""
-        return self.series.get(name) or Series()
+        """The series called `name`; an empty one, not to be appended to, when it was never recorded."""
+        return self.series.get(name, NEVER)
+
+
+NEVER = Series()
+"""What was never recorded."""
 
 
 def _first_equal(values: Floats, reduce: np.ufunc, edges: Ints) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
-from heldout.records import EvalResult
+from heldout.records import EvalResult, Item
 from heldout.stats.groups import Groups, independent_share, number_groups
 from heldout.stats.intervals import CONFIDENCE, wilson
 from heldout.stats.paired import paired
@@ -87,6 +88,22 @@ def compare(history: History) -> Comparison | None:
     ]
     seen = _detectable(rows, facts["best_ckpt"], correct_KN, groups_N)
     return Comparison(rows=rows, facts=facts, detectable=seen)
+
+
+def between(then: Iterable[Item], now: Iterable[Item]) -> Since | None:
+    """Compare two evaluations of the same examples, matched by id; None where they share none.
+
+    They may be of two runs: `learned` are right only in `now`, `forgotten` only in `then`.
+    """
+    before = {item.id: item.correct for item in then}
+    shared = [item for item in now if item.id in before]
+    if not shared:
+        return None
+    return _since(
+        np.array([before[item.id] for item in shared], dtype=bool),
+        np.array([item.correct for item in shared], dtype=bool),
+        number_groups([item.group for item in shared]),
+    )
 
 
 def _since(then_N: NDArray[np.bool_], now_N: NDArray[np.bool_], groups_N: Groups) -> Since:

@@ -1,4 +1,8 @@
-"""The Trainer's own held-out loss, for runs that have no fixed set."""
+"""The Trainer's own held-out numbers, for runs that have no fixed set.
+
+A task's own metric decides where one is logged: in every public log that has both, the model went on to get
+better at its task while the held-out loss rose.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,36 @@ from heldout.derive.history import History
 from heldout.stats.curve import Curve, judge_curve
 
 NAME = "loss/trainer_eval"
+TASK = (
+    "exact_match",
+    "em",
+    "accuracy",
+    "f1",
+    "mcc",
+    "matthews_correlation",
+    "bleu",
+    "rougeL",
+    "rouge1",
+)
+"""Metrics of a task, higher is better; the first that a run has decides."""
+LEAST = 3
+"""Values from which on a task's metric decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvalCurve:
-    """The finite held-out losses of a run and what they say."""
+    """The finite values of one held-out number and what they say."""
 
+    name: str
     steps: list[int]
     losses: list[float]
+    """Lower is better: a task's metric has its sign turned."""
     found: Curve
+
+    @property
+    def title(self) -> str:
+        """What to call it in a sentence."""
+        return "eval loss" if self.name == NAME else self.name.replace("/", " ")
 
     @property
     def best_step(self) -> int:
@@ -28,30 +53,43 @@ class EvalCurve:
 
     @property
     def best(self) -> float:
-        """The lowest loss, nats."""
-        return self.losses[self.found.best]
+        """The best value, in its own unit and direction."""
+        return self._sign * self.losses[self.found.best]
 
     @property
     def last(self) -> float:
-        """The latest loss, nats."""
-        return self.losses[-1]
+        """The latest value, in its own unit and direction."""
+        return self._sign * self.losses[-1]
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.name == NAME else -1
 
 
-def eval_curve(history: History) -> EvalCurve | None:
+def eval_curve(history: History, name: str = NAME) -> EvalCurve | None:
     """Judge the held-out losses that the Trainer logged; None before the first finite one."""
-    series = history.columns.get(NAME)
-    key = f"{NAME} {len(series)} {series.last}"  # asked at every step, and rarely another
-    return history.remember(key, lambda: _judged(history)) if len(series) else None
+    series = history.columns.get(name)
+    key = f"{name} {len(series)} {series.last}"  # asked at every step, and rarely another
+    return history.remember(key, lambda: _judged(history, name)) if len(series) else None
 
 
-def _judged(history: History) -> EvalCurve | None:
-    series = history.columns.get(NAME)
+def deciding_curve(history: History) -> EvalCurve | None:
+    """The task's metric where the Trainer logs one, else its held-out loss; None without either."""
+    for metric in TASK:
+        if len(history.columns.get(f"eval/{metric}")) >= LEAST:
+            return eval_curve(history, f"eval/{metric}")
+    return eval_curve(history)
+
+
+def _judged(history: History, name: str) -> EvalCurve | None:
+    series = history.columns.get(name)
     known = [
         (int(s), v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)
     ]
     if not known:
         return None
-    steps, losses = [step for step, _ in known], [float(loss) for _, loss in known]
+    sign = 1 if name == NAME else -1
+    steps, losses = [step for step, _ in known], [sign * float(loss) for _, loss in known]
     total = history.run.total_steps if history.run else 0
     found = judge_curve(
         np.array(steps, dtype=np.float64),
@@ -59,7 +97,7 @@ def _judged(history: History) -> EvalCurve | None:
         max(total, history.step),
         falling_rate=not constant_rate(history),
     )
-    return EvalCurve(steps, losses, found) if found else None
+    return EvalCurve(name, steps, losses, found) if found else None
 
 
 def tied_steps(history: History, curve: EvalCurve) -> list[str]:

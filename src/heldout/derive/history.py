@@ -7,10 +7,12 @@ after a prefix of the journal never depends on what comes later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
 from heldout.derive.columns import Columns
 from heldout.records import (
+    HEARTBEAT,
     AnyRecord,
     Checkpoint,
     Data,
@@ -41,6 +43,15 @@ class Fold(Protocol):
 F = TypeVar("F", bound=Fold)
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A fold, how often its series had been cut when it began, and how many values it has taken in."""
+
+    fold: Fold
+    cuts: int
+    seen: int = 0
+
+
 class History:
     """Everything recorded so far, by kind, in order.
 
@@ -63,16 +74,21 @@ class History:
         self.layers: list[Layers] = []
         self.checkpoints: list[Checkpoint] = []
         self.alerts: dict[tuple[str, str], Verdict] = {}
+        self.alerts_of: dict[str, dict[str, Verdict]] = {}
+        """The same by rule, then by scope: every rule asks for its own at every step."""
+        self.verdicts: list[Verdict] = []
+        """Every change of every alert, in order."""
         self.decision: Decision | None = None
         self.notes: list[Note] = []
         self.step = 0
         self.time = 0.0
         self._remembered: dict[str, object] = {}
-        self._folds: dict[tuple[str, type], tuple[Fold, int, int]] = {}
+        self._folds: dict[tuple[str, type], _Kept] = {}
 
     def add(self, record: AnyRecord) -> None:
         """Fold in one record; records come in journal order."""
-        self.time = max(self.time, getattr(record, "time", 0.0))
+        if not isinstance(record, Verdict):  # a viewer's is no sign of life
+            self.time = max(self.time, getattr(record, "time", 0.0))
         if isinstance(record, Run | Item | EvalResult | Checkpoint | Note):
             self._remembered.clear()
         match record:
@@ -98,6 +114,8 @@ class History:
                     self.checkpoints.append(record)
             case Verdict():
                 self.alerts[record.rule, record.scope] = record
+                self.verdicts.append(record)
+                self.alerts_of.setdefault(record.rule, {})[record.scope] = record
             case Decision():
                 self.decision = record
             case Note():
@@ -135,13 +153,15 @@ class History:
         It costs what came in since the last call; a series whose end was forgotten is folded anew.
         """
         series = self.columns.get(name)
-        fold, seen, cuts = self._folds.get((name, kind), (None, 0, series.cuts))
-        if fold is None or cuts != series.cuts:
-            fold, seen = kind(), 0
-        for step, value in series.after(seen) if seen < len(series) else ():
-            fold.add(step, value)
-        self._folds[name, kind] = fold, len(series), series.cuts
-        return cast(F, fold)
+        kept = self._folds.get((name, kind))
+        if kept is None or kept.cuts != series.cuts:
+            kept = self._folds[name, kind] = _Kept(kind(), series.cuts)
+        size = len(series)
+        if kept.seen < size:
+            for step, value in series.after(kept.seen):
+                kept.fold.add(step, value)
+            kept.seen = size
+        return cast(F, kept.fold)
 
     @property
     def loss(self) -> str:
@@ -157,7 +177,10 @@ class History:
 
     @property
     def state(self) -> str:
-        """Where the run is: starting, running, finished or failed."""
+        """Where the run is: starting, running, finished, failed or, as a viewer found, stalled or died."""
+        silent = self.alerts.get((HEARTBEAT, ""))
+        if silent is not None and silent.state in ("open", "escalated") and not self.ended:
+            return str(silent.evidence.get("state", "stalled"))
         return self.ended or ("running" if self.latest or self.evals else "starting")
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
+from heldout.evals.marks import MARK
 from heldout.evals.overlap import Overlap, digest, overlap
 from heldout.evals.rows import DETECT, Keys, Message, Row, read_rows
 from heldout.records import EvalSet
@@ -25,8 +26,6 @@ SHOWN = 3
 """Places named in a remark; the whole list stands in the record of the set."""
 ENOUGH_GROUPS = 20
 """Below 20 to 50 clusters their standard errors are too small (Cameron & Miller 2015, section VI)."""
-MARK = "heldout-answer-0"
-"""Stands in for an answer, to see what a chat template puts behind one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +100,8 @@ def load(
             skipped.append(f"{row.place}: the same example as line {first.line}{turn}")
         elif not example.prompt_ids:
             skipped.append(f"{row.place}: the prompt is empty, nothing precedes the answer")
+        elif _says_nothing(example, tokenizer):
+            skipped.append(f"{row.place}: the answer has no token before the one that ends it")
         elif long:
             skipped.append(f"{row.place}: {long}")
             too_long += 1
@@ -279,6 +280,12 @@ def _render(row: Row, tokenizer: Any) -> tuple[str, str, str, bool]:
 
 def _has_template(tokenizer: Any) -> bool:
     return bool(getattr(tokenizer, "chat_template", None))
+
+
+def _says_nothing(example: Example, tokenizer: Any) -> bool:
+    """True where the golden answer is a special token and nothing else, so all of it would be masked."""
+    special = getattr(tokenizer, "all_special_ids", ())
+    return len(example.response_ids) == 1 and example.response_ids[0] in special
 
 
 def _too_long(example: Example, tokenizer: Any, max_tokens: int | None) -> str:

@@ -15,25 +15,38 @@ ROTARY_STATE = ("inv_freq", "max_seq_len_cached", "attention_scaling")
 
 
 @contextmanager
-def neutral(model: nn.Module) -> Iterator[None]:
-    """Run the body in eval mode without gradients, then restore what training can feel.
-
-    Restored, also when the body raises: the random states of Python, NumPy, torch and every CUDA
-    device, each module's own `training` flag (a blanket `train()` would wake frozen dropout), and
-    the frequencies of rotary embeddings that adapt to the length they see. Not `inference_mode`: a
-    module that caches a tensor under it breaks the next backward.
-    """
-    flags = [(module, module.training) for module in model.modules()]
-    rotary = [(module, state) for module in model.modules() if (state := _rotary_state(module))]
+def same_chance() -> Iterator[None]:
+    """Run the body, then restore the random states of Python, NumPy, torch and every CUDA device."""
     python, cpu = random.getstate(), torch.get_rng_state()
     numpy = np.random.get_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def neutral(model: nn.Module) -> Iterator[None]:
+    """Run the body in eval mode without gradients, then restore what training can feel.
+
+    Restored, also when the body raises: the random states, each module's own `training` flag (a
+    blanket `train()` would wake frozen dropout), and the frequencies of rotary embeddings that adapt
+    to the length they see. Not `inference_mode`: a module that caches a tensor under it breaks the
+    next backward.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    rotary = [(module, state) for module in model.modules() if (state := _rotary_state(module))]
     try:
         for module, _ in flags:
             module.training = (
                 False  # not eval(): what a module does there need not be undone by train()
             )
-        with torch.no_grad():
+        with same_chance(), torch.no_grad():
             yield
     finally:
         for module, training in flags:
@@ -41,11 +54,6 @@ def neutral(model: nn.Module) -> Iterator[None]:
         for module, state in rotary:
             for name, value in state.items():
                 setattr(module, name, value)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
 
 
 def _rotary_state(module: nn.Module) -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""Find held-out rows that the training set gives away."""
+"""Find held-out rows that the training set gives away, and training rows that repeat."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from heldout.evals.rows import Message, Row
@@ -23,27 +23,16 @@ class Overlap:
 def overlap(held_out: Iterable[Row], train: Iterable[Row]) -> Overlap:
     """Find held-out rows whose prompt is in the training set, with the same answer or with others.
 
-    Letter case and whitespace are ignored on both sides. The answer may be any turn of a training
-    conversation. System messages count for prompts with another answer, where they can change what
-    is asked for, and not for prompts with the same one. Costs one pass over `train`; `held_out` is
-    held in memory.
+    `shared` says what counts as the same. Costs one pass over `train`; `held_out` is held in memory.
     """
     rows = list(held_out)
-    pairs: dict[str, list[int]] = {}
-    prompts: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        before: Sequence[Message] = row.messages[:-1]
-        for answer in (row.response, *row.references):
-            pairs.setdefault(_pair(before, answer), []).append(i)
-        prompts.setdefault(_plain(before), []).append(i)
     same: dict[int, list[str]] = {}
     other: dict[int, list[str]] = {}
-    for row in train if rows else ():
-        for before, answer in _answered(row):
-            for i in pairs.get(_pair(before, answer), ()):
-                same.setdefault(i, []).append(row.place)
-            for i in prompts.get(_plain(before), ()):
-                other.setdefault(i, []).append(row.place)
+    for row, answered, asked in shared(rows, train):
+        for i in answered:
+            same.setdefault(i, []).append(row.place)
+        for i in asked:
+            other.setdefault(i, []).append(row.place)
     return Overlap(
         same=[f"{rows[i].place} is also {_places(same[i])}" for i in sorted(same)],
         other_answer=[
@@ -52,6 +41,42 @@ def overlap(held_out: Iterable[Row], train: Iterable[Row]) -> Overlap:
             if i not in same
         ],
     )
+
+
+def shared(
+    held_out: Sequence[Row], train: Iterable[Row]
+) -> Iterator[tuple[Row, list[int], list[int]]]:
+    """Yield each training row that gives a held-out one away, with the indices of those.
+
+    First those whose prompt and an accepted answer it holds, then those whose prompt it holds.
+    Letter case and whitespace are ignored on both sides. The answer may be any turn of a training
+    conversation. System messages count for prompts with another answer, where they can change what
+    is asked for, and not for prompts with the same one.
+    """
+    pairs: dict[str, list[int]] = {}
+    prompts: dict[str, list[int]] = {}
+    for i, row in enumerate(held_out):
+        before: Sequence[Message] = row.messages[:-1]
+        for answer in (row.response, *row.references):
+            pairs.setdefault(_pair(before, answer), []).append(i)
+        prompts.setdefault(_plain(before), []).append(i)
+    for row in train if held_out else ():
+        answered: list[int] = []
+        asked: list[int] = []
+        for before, answer in _answered(row):
+            answered += pairs.get(_pair(before, answer), ())
+            asked += prompts.get(_plain(before), ())
+        if answered or asked:
+            yield row, answered, asked
+
+
+def repeated(rows: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
+    """Yield each row that says the same as an earlier one but for case and whitespace, and that one."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        earlier = first.setdefault(_plain(row.messages), row)
+        if earlier is not row:
+            yield row, earlier
 
 
 def _answered(row: Row) -> Iterable[tuple[Sequence[Message], str]]:

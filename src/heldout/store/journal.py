@@ -111,8 +111,8 @@ class Journal:
         return False
 
 
-def read(path: Path, offset: int = 0) -> tuple[list[AnyRecord], int]:
-    """Read the whole lines of the journal at `path` from byte `offset` on.
+def read(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[AnyRecord], int]:
+    """Read the whole lines of the journal at `path` from byte `offset` on, about `limit` bytes of them.
 
     Returns the records and the offset to continue from; a line still being written is left for
     the next call. A line that is no record (a newer writer's kind, damage) is passed over, since
@@ -120,7 +120,9 @@ def read(path: Path, offset: int = 0) -> tuple[list[AnyRecord], int]:
     """
     with path.open("rb") as file:
         file.seek(offset)
-        data = file.read()
+        data = file.read(limit)
+        if limit is not None:
+            data += file.readline()
     end = data.rfind(b"\n") + 1
     return list(_decoded(data[:end].splitlines())), offset + end
 

@@ -68,9 +68,11 @@ def mistakes_in(line: object) -> list[str]:
     for key in ("name", "metric", "action"):
         if not isinstance(line.get(key, ""), str):
             wrong.append(f"{key!r} must be text, found {line[key]!r}")
-    if "op" in line and line["op"] not in OPERATORS:
+    if line.get("name") == "":
+        wrong.append("'name' is empty")
+    if "op" in line and line["op"] not in tuple(OPERATORS):
         wrong.append(f"'op' must be one of {' '.join(OPERATORS)}, found {line['op']!r}")
-    if "value" in line and not _is_number(line["value"]):
+    if "value" in line and not is_number(line["value"]):
         wrong.append(f"'value' must be a finite number, found {line['value']!r}")
     steps = line.get("for", 1)
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
@@ -112,5 +114,6 @@ def _limited(rule: Rule[Any], changes: Mapping[str, Any]) -> Rule[Any]:
     return rule.limited({name: value for name, value in changes.items() if name in known})
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value from a config can be a limit: a finite number, and not true or false."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -17,12 +17,15 @@ from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 LEVELS: tuple[Level, ...] = ("info", "warning", "error", "critical")
 ACTIVE: tuple[State, ...] = ("open", "escalated")
+LASTING: tuple[State, ...] = (*ACTIVE, "pending", "no-data", "error")
+"""States that end when their cause does."""
 
 
 def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
     """Run one rule and return what changed. A rule that throws becomes an `error` verdict."""
-    if any(_active(history, parent) for parent in rule.silenced_by):
-        return []
+    for parent in rule.silenced_by:
+        if _in_state(history, parent, ACTIVE):
+            return []
     try:
         found = rule.look(history)
     except Exception as error:  # a broken rule must be seen, and must not stop the others
@@ -30,6 +33,8 @@ def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
         return _status(rule, history, "error", text)
     if isinstance(found, NotChecked):
         return _status(rule, history, "no-data", found.reason)
+    if not found and not _in_state(history, rule.name, LASTING):
+        return []
     return [*_opened(rule, history, found), *_resolved(rule, history, found)]
 
 
@@ -63,8 +68,8 @@ def _opened(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable
 
 def _resolved(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable[Verdict]:
     scopes = {finding.scope for finding in found}
-    for (name, scope), before in history.alerts.items():
-        if name != rule.name or scope in scopes:
+    for scope, before in history.alerts_of.get(rule.name, {}).items():
+        if scope in scopes:
             continue
         if before.state in ACTIVE:
             yield _changed(before, history, "resolved")
@@ -112,5 +117,11 @@ def _worse(level: Level, than: Level) -> bool:
     return LEVELS.index(level) > LEVELS.index(than)
 
 
-def _active(history: History, rule: str) -> bool:
-    return any(name == rule and v.state in ACTIVE for (name, _), v in history.alerts.items())
+def _in_state(history: History, rule: str, states: tuple[State, ...]) -> bool:
+    """Whether an alert of `rule` is in one of `states`; every rule asks this at every step."""
+    known = history.alerts_of.get(rule)
+    if known is not None:
+        for verdict in known.values():  # a generator would cost as much as the rule itself
+            if verdict.state in states:
+                return True
+    return False

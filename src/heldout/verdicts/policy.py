@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from heldout.derive.advice import advise
-from heldout.derive.eval_curve import EvalCurve, eval_curve, tied_steps
+from heldout.derive.eval_curve import EvalCurve, deciding_curve, tied_steps
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval, judge
 from heldout.records import Action, Decision, Verdict
@@ -19,7 +19,7 @@ ENDING: dict[str, tuple[str, Action]] = {
     "data-masked": ("critical", "stop"),
     "lora-dead": ("error", "stop"),
     "plateau": ("info", "stop"),
-    "eval-loss-plateau": ("info", "stop"),
+    "eval-plateau": ("info", "stop"),
 }
 """What an open alert ends a run by, from which level on; the others advise."""
 
@@ -28,10 +28,10 @@ def decide(history: History) -> Decision:
     """Decide from everything known; `reason` is one sentence with the numbers behind it.
 
     The checkpoint is the earliest of those tied with the best that are on disk: by exact match on the
-    fixed set or, in a run without one, by the Trainer's own held-out loss.
+    fixed set or, in a run without one, by the Trainer's own evaluation.
     """
     now = fixed_eval(history)
-    curve = None if now else eval_curve(history)
+    curve = None if now else deciding_curve(history)
     tied = now["tied"] if now else tied_steps(history, curve) if curve else []
     best = tied[0] if tied else None
     action, cause = _action(history, best)
@@ -111,8 +111,8 @@ def _spent(budget: dict[str, Any]) -> str:
 
 def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> str:
     if curve:
-        best = f"lowest {curve.best:.4g} at step {curve.best_step:,}"
-        return f"eval loss {curve.last:.4g}, {best}, of {len(curve.steps)} evaluations"
+        best = f"best {curve.best:.4g} at step {curve.best_step:,}"
+        return f"{curve.title} {curve.last:.4g}, {best}, of {len(curve.steps)} evaluations"
     if not now:
         return "nothing has been evaluated yet"
     score = f"EM {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"

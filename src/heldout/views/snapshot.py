@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from heldout.derive.attention import rows_to_look_at
+from heldout.derive.cells import changes
 from heldout.derive.depth import (
     depth_sentence,
     is_relative,
@@ -20,10 +24,16 @@ from heldout.derive.layers import kinds, over_time, parts, states, troubles
 from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
 from heldout.derive.speed import throughput
-from heldout.records import SCHEMA, Layer, Layers, Verdict
+from heldout.records import SCHEMA, Data, Layer, Layers, Verdict
 
 SILENT = ("no-data", "error")
-SHOWN_FIRST = ("escalated", "open", "pending")
+ACTIVE = ("escalated", "open")
+SHOWN_FIRST = (*ACTIVE, "pending")
+_CHANGE = ("state", "level", "step", "time", "message")
+MOST_CHANGES = 300
+"""Changes of alerts that are told, the latest."""
+MOST_ROWS = 20
+"""Rows of the training set named of each kind that was found."""
 _FLAT = [field for field in Layer.__struct_fields__ if field != "parts"]
 
 
@@ -42,11 +52,14 @@ def snapshot(history: History) -> dict[str, Any]:
         **contract(history),
         "evals": [msgspec.to_builtins(result) for result in history.evals],
         "flips": history.remember("flips", lambda: latest_flips(history)),
-        "lora": lora(history),
+        "lora": lora(history.layers),
         "alerts": alerts(history),
+        "alert_history": alert_history(history),
         "not_checked": not_checked(history),
         "decision": decision,
         "advice": decision["advice"] if decision else [],
+        "look_at": Counter(row.why for row in rows_to_look_at(history)),
+        "data": data_facts(history.data) if history.data else None,
         "checkpoints": [msgspec.to_builtins(saved) for saved in history.checkpoints],
         "notes": [msgspec.to_builtins(note) for note in history.notes],
     }
@@ -70,7 +83,7 @@ def bucket_matrix(history: History) -> dict[str, Any]:
     if not history.evals:
         return {}
     cells = history.remember("matrix", lambda: matrix(history.last_items))
-    return {**cells, "step": history.evals[-1].step}
+    return {**cells, "step": history.evals[-1].step, "changes": changes(history)}
 
 
 def lora_layer_deltas(history: History) -> list[dict[str, Any]]:
@@ -79,15 +92,14 @@ def lora_layer_deltas(history: History) -> list[dict[str, Any]]:
     return [{field: getattr(layer, field) for field in _FLAT} for layer in layers]
 
 
-def lora(history: History) -> dict[str, Any]:
-    """The latest reading of the layers, what stands out in it, and what it says in words.
+def lora(readings: Sequence[Layers]) -> dict[str, Any]:
+    """The latest of `readings` of the layers, what stands out in it, and what it says in words.
 
     `stacks` names each stack shortly. `movement` says which number of a layer compares with the
     others': "relative" or "norm". `top_moved` are the five that moved most by it, `top` by ||dW||;
     `top_impact` are the five the training loss depends on most, and `over_time` holds the curves of
     those. `troubles` are the worst 20 of the `num_troubles` modules that are not ok.
     """
-    readings = history.layers
     reading = readings[-1] if readings else Layers(step=0, time=0.0, layers=[], note="not read yet")
     moved, depended_on = top_moved(reading), top_impact(reading)
     return {
@@ -113,6 +125,37 @@ def alerts(history: History) -> list[dict[str, Any]]:
     shown = [v for v in history.alerts.values() if v.state not in (*SILENT, "closed")]
     shown.sort(key=lambda v: (v.state not in SHOWN_FIRST, -v.step, v.rule))
     return [_plain(verdict) for verdict in shown]
+
+
+def alert_history(history: History) -> list[dict[str, Any]]:
+    """What each alert went through, `{rule, scope, changes}`, the one that changed last first."""
+    threads: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    told = [verdict for verdict in history.verdicts if verdict.state not in SILENT]
+    for verdict in told[-MOST_CHANGES:]:
+        changes = threads.pop((verdict.rule, verdict.scope), [])
+        changes.append({field: getattr(verdict, field) for field in _CHANGE})
+        threads[verdict.rule, verdict.scope] = changes
+    return [
+        {"rule": rule, "scope": scope, "changes": changes}
+        for (rule, scope), changes in reversed(threads.items())
+    ]
+
+
+def data_facts(data: Data) -> dict[str, Any]:
+    """What the training set was found to hold, with shares; of each kind the first rows."""
+    fields: dict[str, Any] = msgspec.to_builtins(data)
+    del fields["type"]
+    fields["label_share"] = data.label_tokens / data.tokens if data.tokens else None
+    fields["found"] = {
+        kind: {
+            "n": rows.n,
+            "rows": rows.rows[:MOST_ROWS],
+            "share": rows.n / data.rows if data.rows else 0.0,
+        }
+        for kind, rows in data.found.items()
+        if rows.n
+    }
+    return fields
 
 
 def not_checked(history: History) -> list[dict[str, str]]:

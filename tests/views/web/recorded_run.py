@@ -52,8 +52,10 @@ DRAWN = (
     "loss/step",
     "loss/streaming",
     "entropy/train",
+    "grad/norm",
     "throughput/tokens_per_second",
     "time/step",
+    "memory/host",
 )
 """The metrics whose curves a panel of its own draws."""
 STALLED = "base_model.model.model.layers.2.mlp.down_proj"

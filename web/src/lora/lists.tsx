@@ -15,7 +15,7 @@ export function Leaders({ lora }: { lora: LoraLayers }) {
   const impact = (layer: Layer) => layer.impact_share === null ? ""
     : `impact ${formatShare(layer.impact_share)}`;
   return (
-    <div class="pair">
+    <div class="pair lists">
       <div>
         <h3>Moved most</h3>
         <p class="axis-title">{measure}</p>

@@ -9,7 +9,7 @@ import {
 
 const MOST_TICKS = 9;
 
-interface Column {
+export interface Column {
   index: number;
   layer: Layer | undefined;
 }
@@ -23,7 +23,7 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
   top: ReadonlySet<string>;
   topImpact: ReadonlySet<string>;
 }) {
-  const columns = byDepth(layers);
+  const columns = columnsOf(layers);
   const hasImpact = layers.some((layer) => layer.impact_share !== null);
   const hasState = layers.some(({ state }) => state !== "ok");
   const farthest = most(layers, (layer) => moved(layer, movement));
@@ -39,9 +39,10 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
       />
       <div
         class="profile-grid" role="img"
-        style={{ gridTemplateColumns: `repeat(${columns.length}, minmax(0, 1fr))` }}
+        style={{ gridTemplateColumns: `var(--lora-label) repeat(${columns.length}, minmax(0, 1fr))` }}
         aria-label={told(layers, stacks, movement, farthest, weightiest)}
       >
+        <span class="heat-label">moved</span>
         {columns.map(({ index, layer }) => (
           <Bar
             key={`up${index}`} up layer={layer}
@@ -51,9 +52,11 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
             marked={layer !== undefined && top.has(nameOf(layer, stacks))}
           />
         ))}
+        <span />
         {columns.map(({ index }, i) => (
           <span class="profile-tick" key={`tick${index}`}>{i % every === 0 && <span>{index}</span>}</span>
         ))}
+        {hasState && <span />}
         {hasState && columns.map(({ index, layer }) => (
           <span
             class={`profile-mark state-${layer?.state ?? "ok"}`} key={`mark${index}`}
@@ -62,6 +65,7 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
             {layer && GLYPHS[layer.state]}
           </span>
         ))}
+        {hasImpact && <span class="heat-label">impact</span>}
         {hasImpact && columns.map(({ index, layer }) => (
           <Bar
             key={`down${index}`} layer={layer} value={layer?.impact_share ?? null}
@@ -107,7 +111,7 @@ function Bar({ up = false, layer, value, of, title, marked }: {
 }
 
 /** One column an index from the first adapted layer to the last; those between may not be adapted. */
-function byDepth(layers: readonly Layer[]): Column[] {
+export function columnsOf(layers: readonly Layer[]): Column[] {
   const found = new Map(layers.map((layer) => [layer.layer, layer]));
   const [first, last] = [Math.min(...found.keys()), Math.max(...found.keys())];
   return Array.from({ length: last - first + 1 }, (_, i) => ({
@@ -115,7 +119,7 @@ function byDepth(layers: readonly Layer[]): Column[] {
   }));
 }
 
-function tickEvery(columns: number): number {
+export function tickEvery(columns: number): number {
   return [1, 2, 5, 10, 20, 50, 100].find((every) => columns / every <= MOST_TICKS) ?? 200;
 }
 

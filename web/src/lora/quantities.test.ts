@@ -22,10 +22,10 @@ const text = (id: string, cell: Layer | Part, movement: "relative" | "norm" = "r
 describe("what the table of layers can show", () => {
   it("offers only what was read anywhere", () => {
     const ids = (layers: Layer[]) => known({ layers, movement: "norm" }).map(({ id }) => id);
-    expect(ids([layer(0)])).toEqual(["moved"]);
+    expect(ids([layer(0)])).toEqual(["moved", "state"]);
     expect(ids([layer(0), layer(1, { parts: { mlp: part({ rank: 3, grad: 0 }) } })]))
-      .toEqual(["moved", "rank", "grad"]);
-    expect(known({ layers: [layer(0)], movement: "relative" })).toEqual([]);
+      .toEqual(["moved", "rank", "grad", "state"]);
+    expect(known({ layers: [layer(0)], movement: "relative" }).map(({ id }) => id)).toEqual(["state"]);
   });
 
   it.each([
@@ -33,6 +33,7 @@ describe("what the table of layers can show", () => {
     ["impact", part({ impact_share: 0.515 }), "52 %"], ["impact", part({ impact_share: "NaN" }), "NaN"],
     ["rank", part({ rank: 3.214, rank_of: 16 }), "3.2 of 16"], ["rank", part({ rank: 15.97 }), "16"],
     ["grad", part({ grad: 0 }), "0"], ["grad", part(), "–"],
+    ["state", part(), "ok"], ["state", part({ state: "stalled" }), "▲ stalled"],
   ] as const)("writes %s of %o as %s", (id, cell, expected) => expect(text(id, cell)).toBe(expected));
 
   it("shows ‖ΔW‖ where movement relative to the weights is not known", () => {

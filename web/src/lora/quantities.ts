@@ -11,7 +11,7 @@ export type Movement = LoraLayers["movement"];
 export const IMPACT = "dependence of the training loss";
 
 export interface Quantity {
-  id: "moved" | "impact" | "speed" | "rank" | "grad";
+  id: "moved" | "impact" | "speed" | "rank" | "grad" | "state";
   title: string;
   /** What the number is, in one line. */
   about: (movement: Movement) => string;
@@ -61,12 +61,20 @@ export const QUANTITIES: readonly Quantity[] = [
     value: (cell) => cell.grad,
     text: (cell) => formatNumber(cell.grad),
   },
+  {
+    id: "state",
+    title: "state",
+    about: () => "whether the modules train as they should",
+    value: ({ state }) => state === "ok" ? 0 : 1,
+    text: ({ state }) => state === "ok" ? "ok" : `${GLYPHS[state]} ${state}`,
+    plain: true,
+  },
 ];
 
 /** Those that were read anywhere. */
 export function known({ layers, movement }: Pick<LoraLayers, "layers" | "movement">): Quantity[] {
   return QUANTITIES.filter((quantity) =>
-    layers.some((layer) => [layer, ...Object.values(layer.parts)]
+    quantity.id === "state" || layers.some((layer) => [layer, ...Object.values(layer.parts)]
       .some((cell) => quantity.value(cell, movement) !== null)));
 }
 

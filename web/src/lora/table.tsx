@@ -1,54 +1,19 @@
-/** Every layer and kind of module in one quantity, which is chosen above it. */
+/** Every layer and kind of module in one quantity, in numbers. */
 
-import { useRemembered } from "../remember";
 import type { Layer } from "../records";
 import type { LoraLayers } from "../snapshot";
 import {
-  finite, formatMoved, GLYPHS, kindsOf, known, largest, nameOf, QUANTITIES, norm, type Cell, type Movement,
-  type Quantity, type Stacks,
+  finite, formatMoved, GLYPHS, kindsOf, largest, nameOf, norm, type Cell, type Movement, type Quantity,
+  type Stacks,
 } from "./quantities";
 import { formatNumber } from "../format";
 
-const IDS = QUANTITIES.map(({ id }) => id);
-
-export function AllLayers({ lora }: { lora: LoraLayers }) {
+export function AllLayers({ lora, quantity }: { lora: LoraLayers; quantity: Quantity }) {
   const { layers, movement, stacks } = lora;
-  const [chosen, choose] = useRemembered("lora-quantity", IDS, "moved");
-  const choices = known(lora);
-  const quantity = choices.find(({ id }) => id === chosen) ?? choices[0] ?? (QUANTITIES[0] as Quantity);
   return (
-    <>
-      <Choice choices={choices} chosen={quantity} choose={choose} />
-      <p class="axis-title">{quantity.about(movement)}</p>
+    <div data-data={`Layers, ${quantity.title}`}>
       <Table layers={layers} stacks={stacks} quantity={quantity} movement={movement} />
-      <div class="legend">
-        <span class="entry first"><span class="swatch unknown" aria-hidden="true" />not adapted</span>
-        <span class="entry">– not known</span>
-        {!quantity.plain && (
-          <span class="entry">0 <span class="ramp" aria-hidden="true" /> most of any cell or layer</span>
-        )}
-      </div>
-    </>
-  );
-}
-
-/** Radio buttons that look like one control: arrow keys choose. */
-function Choice({ choices, chosen, choose }: {
-  choices: readonly Quantity[]; chosen: Quantity; choose: (id: Quantity["id"]) => void;
-}) {
-  return (
-    <fieldset class="segments">
-      <legend class="unseen">What the table shows</legend>
-      {choices.map(({ id, title }) => (
-        <label key={id} class={id === chosen.id ? "segment chosen" : "segment"}>
-          <input
-            type="radio" class="unseen" name="lora-quantity" value={id} checked={id === chosen.id}
-            onChange={() => choose(id)}
-          />
-          {title}
-        </label>
-      ))}
-    </fieldset>
+    </div>
   );
 }
 
@@ -85,7 +50,7 @@ function Table({ layers, stacks, quantity, movement }: TableProps) {
                 />
               ))}
               <Value cell={layer} most={most} quantity={quantity} movement={movement} whole />
-              {hasNorm && <td>{formatNumber(norm(layer))}</td>}
+              {hasNorm && <td data-value={String(norm(layer))}>{formatNumber(norm(layer))}</td>}
             </tr>
           ))}
         </tbody>
@@ -98,7 +63,7 @@ function Value({ cell, most, quantity, movement, whole = false }: {
   cell: Cell | undefined; most: number; quantity: Quantity; movement: Movement; whole?: boolean;
 }) {
   if (cell === undefined) {
-    return <td class="unknown" title="not adapted"><span class="unseen">not adapted</span></td>;
+    return <td class="unknown" title="not adapted" data-value=""><span class="unseen">not adapted</span></td>;
   }
   const value = quantity.value(cell, movement);
   const shaded = value !== null && !quantity.plain;
@@ -109,10 +74,11 @@ function Value({ cell, most, quantity, movement, whole = false }: {
       class={`${shaded ? "moved" : ""}${marked ? ` marked state-${cell.state}` : ""}`}
       style={shaded ? { "--em": String(most > 0 ? finite(value) / most : 0) } : {}}
       title={marked ? cell.state : undefined}
+      data-value={quantity.id === "state" ? cell.state : value === null ? "" : String(value)}
     >
-      {marked && <span class="mark" aria-hidden="true">{GLYPHS[cell.state]}</span>}
+      {marked && quantity.id !== "state" && <span class="mark" aria-hidden="true">{GLYPHS[cell.state]}</span>}
       {text}
-      {marked && <span class="unseen">{cell.state}</span>}
+      {marked && quantity.id !== "state" && <span class="unseen">{cell.state}</span>}
     </td>
   );
 }

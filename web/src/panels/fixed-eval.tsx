@@ -1,11 +1,14 @@
+import { address, hasPages } from "../api";
 import { LineChartView, type Line, type Ring } from "../chart";
 import { toNumber } from "../fold";
 import {
   formatChange, formatInterval, formatNumber, formatNames, formatPercent, formatPercentTick,
   formatSeconds, formatValue,
 } from "../format";
-import { Empty, Fact, type Panel, type PanelProps } from "../panel";
-import type { EvalResult } from "../records";
+import { Empty, Fact, Fold, type Panel, type PanelProps } from "../panel";
+import { examplesPath } from "../read";
+import type { EvalResult, Float } from "../records";
+import { Reliability } from "../reliability";
 import type { FixedEval, Flips, Snapshot } from "../snapshot";
 
 const SIGNS: Record<FixedEval["em_trend"], string> = {
@@ -19,46 +22,47 @@ function FixedEvalPanel({ view }: PanelProps) {
   const { snapshot } = view;
   const last = snapshot.fixed_eval;
   if (!isEvaluated(last)) return <Empty>{whyEmpty(snapshot)}</Empty>;
-  const steps = snapshot.evals.map((result) => result.step);
-  const line = (name: string, colour: string, value: (result: EvalResult) => number): Line => ({
-    name, colour, series: { steps, values: snapshot.evals.map(value) }, width: 2,
+  const { evals } = snapshot;
+  const names = new Map(snapshot.checkpoints.map(({ step, path }) => [step, path]));
+  const steps = evals.map((result) => result.step);
+  const line = (
+    name: string, colour: string, value: (result: EvalResult) => Float,
+    interval?: (result: EvalResult) => readonly [Float, Float],
+  ): Line => ({
+    name, colour, series: { steps, values: evals.map((result) => toNumber(value(result))) }, width: 2,
     dots: steps.length <= MOST_DOTS,
+    ...(interval ? { intervals: evals.map((result) => interval(result).map(toNumber) as [number, number]) } : {}),
+    note: (i) => [`n ${formatNumber(evals[i]?.n)}`, names.get(steps[i] as number)].filter(Boolean).join(", "),
   });
   const em: Line = {
-    ...line("EM", "--series-1", (result) => toNumber(result.em)),
-    intervals: snapshot.evals.map((r) => [toNumber(r.em_low), toNumber(r.em_high)] as const),
-    format: formatPercent,
+    ...line("EM", "--series-1", ({ em }) => em, (r) => [r.em_low, r.em_high]), format: formatPercent,
   };
-  const ce = line("CE", "--series-2", (result) => toNumber(result.ce));
-  const ece = line("ECE", "--series-3", (result) => toNumber(result.ece));
-  const expected: Line = {
-    ...line("if perfect", "--raw", (result) => toNumber(result.ece_null)), dots: false, dashed: true,
-    width: 1.5,
+  const ce = line("CE", "--series-4", ({ ce }) => ce, (r) => [r.ce_low, r.ce_high]);
+  const ece = line("ECE", "--series-3", (r) => r.ece, (r) => [r.ece_low, r.ece_high]);
+  const { note: _, ...expected } = {
+    ...line("if perfect", "--raw", (r) => r.ece_null), dots: false, dashed: true, width: 1.5,
   };
   return (
     <>
       <Facts last={last} snapshot={snapshot} />
-      <p class="axis-title">exact match with its 95 % interval, by step</p>
       <LineChartView
-        lines={[em]} rings={bestRing(snapshot)} height={200} axisFormat={formatPercentTick}
+        title="Exact match with its 95 % interval" lines={[em]} rings={rings(snapshot)} height={200}
+        axisFormat={formatPercentTick} timeline
         summary={`Exact match at ${steps.length} evaluations; latest ${formatPercent(last.em)}, 95 % interval ${formatInterval(last.em_low, last.em_high)}, n ${last.n}.`}
       />
       <div class="pair">
-        <div>
-          <p class="axis-title">cross-entropy, nats per token</p>
-          <LineChartView
-            lines={[ce]} height={120} summary={`Held-out cross-entropy; latest ${formatNumber(last.ce)} nats.`}
-          />
-        </div>
-        <div>
-          <p class="axis-title">calibration error (ECE); dashed: if perfect</p>
-          <LineChartView
-            lines={[ece, expected]} height={120}
-            summary={`Expected calibration error; latest ${formatNumber(last.ece)}, ${formatNumber(last.ece_null)} would be expected of perfect calibration.`}
-          />
-        </div>
+        <LineChartView
+          title="Cross-entropy, nats per token" lines={[ce]} height={130}
+          summary={`Held-out cross-entropy; latest ${formatNumber(last.ce)} nats.`}
+        />
+        <LineChartView
+          title="Calibration error" lines={[ece, expected as Line]} height={130}
+          summary={`Expected calibration error; latest ${formatNumber(last.ece)}, ${formatNumber(last.ece_null)} would be expected of perfect calibration.`}
+        />
       </div>
-      <FlipList flips={snapshot.flips} />
+      <Reliability last={last} />
+      <FlipList flips={snapshot.flips} run={view.id} />
+      <Evaluations snapshot={snapshot} />
       <p class="small-print">
         {formatNumber(last.n)} examples, {formatNumber(last.tokens)} response tokens, scored
         in {formatSeconds(toNumber(last.seconds))}. {exactness(snapshot)} A change of {formatChange(last.detectable).slice(1)} is
@@ -100,28 +104,30 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
 }
 
 /** Examples that went from right to wrong, by the line they stand on in the set's file. */
-function FlipList({ flips }: { flips: Partial<Flips> }) {
+function FlipList({ flips, run }: { flips: Partial<Flips>; run: string }) {
   const { since, learned = 0, forgotten = 0, forgotten_items = [] } = flips;
   if (since === undefined || learned + forgotten === 0) return null;
   return (
-    <details class="flips">
-      <summary>
-        {formatNumber(learned)} learned, {formatNumber(forgotten)} forgotten since
-        step {formatNumber(since)}
-      </summary>
+    <Fold
+      id="flips"
+      title={`${formatNumber(learned)} learned, ${formatNumber(forgotten)} forgotten since step ${formatNumber(since)}`}
+    >
       {forgotten_items.length === 0 ? <p class="small-print">None was forgotten.</p> : (
-        <table>
-          <thead><tr><th scope="col">forgotten, line</th><th scope="col">pattern</th><th scope="col">says now</th></tr></thead>
-          <tbody>
-            {forgotten_items.map((item) => (
-              <tr key={item.id}>
-                <td>{item.line}</td><td>{item.pattern}</td><td class="said">{item.text ?? "–"}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <div data-data="Forgotten examples">
+          <table class="plain-table">
+            <thead><tr><th scope="col">forgotten, line</th><th scope="col" class="left">pattern</th><th scope="col" class="left">says now</th></tr></thead>
+            <tbody>
+              {forgotten_items.map((item) => (
+                <tr key={item.id}>
+                  <td data-value={item.line}>{item.line}</td><td class="left">{item.pattern}</td><td class="left said">{item.text ?? "–"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
-    </details>
+      {hasPages() && <p class="small-print"><a href={address(examplesPath(run))}>See every example</a></p>}
+    </Fold>
   );
 }
 
@@ -140,13 +146,54 @@ function tied(last: FixedEval): string {
   return others.length > 0 ? `tied with ${formatNames(others)}` : "";
 }
 
-/** A ring around the evaluation of the best checkpoint, found by the step it was saved at. */
-function bestRing(snapshot: Snapshot): Ring[] {
-  const best = snapshot.fixed_eval.best_ckpt;
-  const saved = snapshot.checkpoints.find(({ path }) => path === best || path.endsWith(`/${best}`));
-  const result = snapshot.evals.find(({ step }) => step === saved?.step);
-  if (result === undefined) return [];
-  return [{ step: result.step, value: toNumber(result.em), label: "best" }];
+/** Rings around the evaluations of the tied checkpoints, the recommended one named. */
+function rings({ decision, fixed_eval: held, checkpoints, evals }: Snapshot): Ring[] {
+  const chosen = decision?.checkpoint ?? held.best_ckpt;
+  const wanted = new Set([...(held.tied ?? []), ...(chosen ? [chosen] : [])]);
+  return checkpoints.filter(({ path }) => wanted.has(path)).flatMap(({ path, step }) => {
+    const result = evals.find((each) => each.step === step);
+    if (result === undefined) return [];
+    const ring = { step, value: toNumber(result.em) };
+    return [path === chosen ? { ...ring, label: "use this" } : { ...ring, label: "tied", minor: true }];
+  });
+}
+
+/** Every evaluation with its numbers: what the charts show, to read and to save. */
+function Evaluations({ snapshot: { evals, checkpoints, decision, fixed_eval: held } }: { snapshot: Snapshot }) {
+  const chosen = decision?.checkpoint ?? held.best_ckpt;
+  const told = (step: number) => {
+    const path = checkpoints.find((saved) => saved.step === step)?.path;
+    if (path === undefined) return "not saved";
+    return path === chosen ? `★ ${path}, recommended` : held.tied?.includes(path) ? `◇ ${path}, tied` : path;
+  };
+  return (
+    <Fold id="evaluations" title={`All evaluations (${formatNumber(evals.length)})`}>
+      <div class="scroll tall" tabIndex={0} role="region" aria-label="All evaluations" data-data="Evaluations">
+        <table class="plain-table">
+          <thead>
+            <tr>
+              <th scope="col">step</th><th scope="col">EM</th><th scope="col">EM low</th><th scope="col">EM high</th>
+              <th scope="col">n</th><th scope="col">CE</th><th scope="col">ECE</th><th scope="col">checkpoint</th>
+            </tr>
+          </thead>
+          <tbody>
+            {evals.toReversed().map((each) => (
+              <tr key={each.step}>
+                <th scope="row" data-value={each.step}>{formatNumber(each.step)}</th>
+                <td data-value={String(each.em)}>{formatPercent(each.em)}</td>
+                <td data-value={String(each.em_low)}>{formatPercent(each.em_low)}</td>
+                <td data-value={String(each.em_high)}>{formatPercent(each.em_high)}</td>
+                <td data-value={each.n}>{formatNumber(each.n)}</td>
+                <td data-value={String(each.ce)}>{formatNumber(each.ce)}</td>
+                <td data-value={String(each.ece)}>{formatNumber(each.ece)}</td>
+                <td class="left">{told(each.step)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Fold>
+  );
 }
 
 function isEvaluated(held: Partial<FixedEval>): held is FixedEval {

@@ -1,44 +1,91 @@
 import { formatNumber, formatShare } from "../format";
+import { Heat } from "../lora/heat";
 import { Leaders, Troubles } from "../lora/lists";
 import { Profile } from "../lora/profile";
-import { IMPACT, kindTitle, nameOf } from "../lora/quantities";
+import { IMPACT, kindTitle, known, nameOf, QUANTITIES, type Quantity } from "../lora/quantities";
 import { AllLayers } from "../lora/table";
-import { Empty, Fact, Fold, type Panel, type PanelProps } from "../panel";
+import { TimeSlider, useReading } from "../lora/time";
+import { Empty, Fact, Fold, Segments, type Panel, type PanelProps } from "../panel";
+import { useRemembered } from "../remember";
 import type { LoraLayers } from "../snapshot";
 
+const IDS = QUANTITIES.map(({ id }) => id);
+
 function Lora({ view }: PanelProps) {
-  const lora = view.snapshot.lora;
-  if (!isFilled(lora)) {
+  const latest = view.snapshot.lora;
+  const reading = useReading(view);
+  const lora = reading.lora;
+  if (!isFilled(latest) || !isFilled(lora)) {
     return (
       <Empty>
-        {lora.note ? `No layers to show: ${lora.note}`
+        {latest.note ? `No layers to show: ${latest.note}`
           : "No layers, because the adapters have not been read yet."}
       </Empty>
     );
   }
-  const { layers, stacks, sentence, note } = lora;
-  const inDepth = layers.filter(({ layer }) => layer >= 0);
-  const [top, topImpact] = [lora.top_moved, lora.top_impact]
-    .map((some) => new Set(some.map((layer) => nameOf(layer, stacks))));
+  const { sentence, note } = lora;
   return (
     <>
       {sentence && <p class="sentence">{sentence}</p>}
       {note && <p class="small-print">{note}</p>}
-      <p class="axis-title">
-        layers by depth at step {formatNumber(lora.step)}, the five largest in full colour
-      </p>
-      {[...new Set(inDepth.map(({ stack }) => stack))].map((stack) => (
-        <Profile
-          key={stack} stack={stack} stacks={stacks} layers={inDepth.filter((layer) => layer.stack === stack)}
-          movement={lora.movement} top={top as Set<string>} topImpact={topImpact as Set<string>}
-        />
-      ))}
-      <Leaders lora={lora} />
-      <Troubles lora={lora} />
-      <Kinds kinds={lora.kinds} />
+      <TimeSlider steps={latest.over_time.steps} {...reading} />
+      <div class="lora-columns">
+        <Depth lora={lora} />
+        <div>
+          <Leaders lora={lora} />
+          <Kinds kinds={lora.kinds} />
+          <Troubles lora={lora} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+/** All layers by depth: movement and impact back to back, below them every kind in one quantity. */
+function Depth({ lora }: { lora: LoraLayers }) {
+  const { layers, stacks, movement } = lora;
+  const [wanted, choose] = useRemembered("lora-quantity", IDS, "moved");
+  const choices = known(lora);
+  const quantity = choices.find(({ id }) => id === wanted) ?? choices[0] ?? (QUANTITIES[0] as Quantity);
+  const inDepth = layers.filter(({ layer }) => layer >= 0);
+  const ofStacks = [...new Set(inDepth.map(({ stack }) => stack))]
+    .map((stack) => ({ stack, layers: inDepth.filter((layer) => layer.stack === stack) }));
+  const [top, topImpact] = [lora.top_moved, lora.top_impact]
+    .map((some) => new Set(some.map((layer) => nameOf(layer, stacks))));
+  return (
+    <div class="depth">
+      <div data-picture="Layers by depth">
+        <p class="axis-title">layers by depth at step {formatNumber(lora.step)}, the five largest in full colour</p>
+        {ofStacks.map((each) => (
+          <Profile
+            key={each.stack} stack={each.stack} stacks={stacks} layers={each.layers}
+            movement={movement} top={top as Set<string>} topImpact={topImpact as Set<string>}
+          />
+        ))}
+      </div>
+      <Segments name="lora-quantity" legend="What the layers are coloured by" choices={choices} chosen={quantity.id} choose={choose} />
+      <div data-picture={`Layers by kind, ${quantity.title}`}>
+        <p class="axis-title">{quantity.about(movement)}</p>
+        {ofStacks.map((each) => <Heat key={each.stack} lora={lora} quantity={quantity} layers={each.layers} />)}
+        <div class="legend">
+          {quantity.id === "state" ? <StateLegend /> : <><span>0</span><span class="ramp" aria-hidden="true" /><span>most of any kind in any layer</span></>}
+          <span class="entry"><span class="swatch unknown" aria-hidden="true" />not adapted</span>
+        </div>
+      </div>
       <Fold id="lora-layers" title={`All ${layers.length} layers by kind`}>
-        <AllLayers lora={lora} />
+        <AllLayers lora={lora} quantity={quantity} />
       </Fold>
+    </div>
+  );
+}
+
+function StateLegend() {
+  return (
+    <>
+      <span class="entry first"><span class="swatch ok" aria-hidden="true" />ok</span>
+      <span class="entry"><span class="mark-sign state-stalled" aria-hidden="true">▲</span>stalled, rounding or no gradient</span>
+      <span class="entry"><span class="mark-sign state-blow-up" aria-hidden="true">✕</span>blow-up</span>
+      <span class="entry"><span class="mark-sign state-frozen" aria-hidden="true">■</span>frozen</span>
     </>
   );
 }
@@ -72,5 +119,6 @@ export const panel: Panel = {
   title: "LoRA Layers",
   order: 6,
   component: Lora,
+  wide: true,
   gist: ({ snapshot: { lora } }) => lora.layers?.length ? `${lora.layers.length} layers` : "",
 };

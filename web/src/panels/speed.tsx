@@ -1,13 +1,15 @@
 import { LineChartView, type Line } from "../chart";
-import { toNumber } from "../fold";
+import { toNumber, type RunView } from "../fold";
 import { formatLeft, formatNumber, formatShare, formatValue } from "../format";
 import { Empty, Fact, type FactProps, type Panel, type PanelProps } from "../panel";
 import { isLeft, metric, series } from "../read";
 import type { Phase, Snapshot, Throughput } from "../snapshot";
 
 const CURVES = [
-  { name: "throughput/tokens_per_second", colour: "--series-1" },
-  { name: "time/step", colour: "--series-2" },
+  { names: ["throughput/tokens_per_second"], colour: "--series-1" },
+  { names: ["time/step"], colour: "--series-2" },
+  { names: ["utilisation/mfu", "utilisation/model_flops"], colour: "--series-3" },
+  { names: ["memory/device", "memory/device_peak", "memory/host"], colour: "--series-4" },
 ] as const;
 
 const PHASES: readonly { phase: Phase; title: string; paint: string }[] = [
@@ -22,7 +24,7 @@ const PHASES: readonly { phase: Phase; title: string; paint: string }[] = [
 
 function Speed({ view }: PanelProps) {
   const { snapshot } = view;
-  const drawn = CURVES.filter(({ name }) => series(view, name).steps.length > 0);
+  const drawn = curves(view);
   if (drawn.length === 0) {
     return <Empty>No speed, because no training step has been timed yet.</Empty>;
   }
@@ -33,23 +35,27 @@ function Speed({ view }: PanelProps) {
       <div class="pair">
         {drawn.map(({ name, colour }) => {
           const { title, unit } = metric(snapshot, name);
-          const format = (value: number) => formatValue(value, unit);
-          const line: Line = { name: title, series: series(view, name), colour, width: 1.5, format };
-          const last = line.series.values.at(-1);
+          const format = (value: number) => name === "utilisation/mfu" ? formatShare(value) : formatValue(value, unit);
+          const line: Line = { name: title, series: series(view, name), colour, width: 1.5, unit, format };
           return (
-            <div key={name}>
-              <p class="axis-title">{title}, by step</p>
-              <LineChartView
-                lines={[line]} height={130} min={0}
-                {...(unit === "s" ? { axisFormat: (value: number) => value === 0 ? "0" : format(value) } : {})}
-                summary={`${title} by step; latest ${formatValue(last, unit)}.`}
-              />
-            </div>
+            <LineChartView
+              key={name} title={title} lines={[line]} height={120} min={0}
+              axisFormat={(value: number) => value === 0 ? "0" : unit === "tokens/s" ? formatNumber(value) : format(value)}
+              summary={`${title} by step; latest ${format(line.series.values.at(-1) ?? NaN)}.`}
+            />
           );
         })}
       </div>
     </>
   );
+}
+
+/** Of each group the first that was recorded. */
+function curves(view: RunView): { name: string; colour: string }[] {
+  return CURVES.flatMap(({ names, colour }) => {
+    const name = names.find((each) => series(view, each).steps.length > 0);
+    return name === undefined ? [] : [{ name, colour }];
+  });
 }
 
 /** Where the time goes: one bar of all of it, and every part of it in words. */
@@ -61,7 +67,7 @@ function TimeSplit({ throughput: { time, time_steps: steps } }: { throughput: Th
   if (parts.length === 0) return null;
   const told = parts.map(({ title, share }) => `${title} ${formatShare(share)}`).join(", ");
   return (
-    <figure class="split">
+    <figure class="split" data-picture="Where the time goes">
       <figcaption class="axis-title">
         where the time goes, over the last {formatNumber(steps)} steps
       </figcaption>
@@ -136,7 +142,7 @@ export const panel: Panel = {
   title: "Speed",
   order: 5,
   component: Speed,
-  curves: CURVES.map(({ name }) => name),
+  curves: (view) => curves(view).map(({ name }) => name),
   gist: ({ snapshot: { throughput: { tokens_per_sec: speed } } }) => speed === undefined ? ""
     : `${formatNumber(speed)} tokens/s`,
 };

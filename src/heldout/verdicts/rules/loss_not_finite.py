@@ -1,9 +1,11 @@
 """The loss, the weights, the gradient or the held-out score is NaN or infinite, or the loss is exactly zero.
 
 Checks: the loss of each step as the model computed it, read before the Trainer's
-`logging_nan_inf_filter` replaces it; the trained weights; the gradient norm; the held-out logits. One
-NaN is enough. It resolves after `quiet` steps in a row without one. A loss of exactly 0 for `zeros`
-steps counts too.
+`logging_nan_inf_filter` replaces it, or the logged one where only that is known; the trained weights; the
+gradient norm; the held-out logits and the Trainer's own evaluation loss. One NaN is enough. It resolves after
+`quiet` steps in a row without one. A loss of exactly 0 counts when its gradient norm is not finite, which is
+a hidden NaN, when a step's own loss and gradient are both 0, or `zeros` times in a row. It does not count
+where the gradient is alive or rewards are logged: a policy's loss is zero by construction.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
@@ -12,7 +14,8 @@ What to do: stop. Resume from the last checkpoint scored finite, with the learni
 by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
 
 When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
-it shows in the gradient norm only, where `grads` in a row after a finite one are needed.
+it shows in the gradient norm only, and is noted as pending until `grads` in a row follow a finite one. A
+batch whose rows are all masked gives one zero with a zero gradient, and no harm if it stays alone.
 
 Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); huggingface/trl#6702.
 """
@@ -23,10 +26,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from heldout.derive.eval_curve import NAME
 from heldout.derive.history import History
+from heldout.derive.schedule import rewarded
+from heldout.stats.sound import Soundness
 from heldout.verdicts.rule import Finding, NotChecked, Rule
+
+OWN = "loss/step"
+NOTHING = ": no token is being trained on"
+MASKED = "Stop. Check that the labels are not all masked (-100)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +51,70 @@ class Limits:
 
 def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     """Find non-finite or vanished losses in the latest steps."""
-    loss, norms = history.columns.get("loss/step"), history.columns.get("grad/norm")
-    recent, grads = loss.tail(limits.quiet), norms.tail(limits.grads)
-    bad = sum(not math.isfinite(value) for value in recent)
-    last = history.evals[-1] if history.evals else None
-    if bad:
-        first = int(loss.steps[~np.isfinite(loss.values)][0])
-        text = f"Loss is NaN/Inf: training diverged (first at step {first})"
-        evidence = {"first_step": first, "bad_steps": bad, "of_last": len(recent)}
+    loss = history.fold(history.loss, Soundness)
+    if loss.since_bad < limits.quiet:
+        text = f"Loss is NaN/Inf: training diverged (first at step {loss.first_bad})"
+        recent = history.columns.get(history.loss).tail(limits.quiet)
+        bad = sum(not math.isfinite(value) for value in recent)
+        evidence = {"first_step": loss.first_bad, "bad_steps": bad, "of_last": len(recent)}
         return [_critical(history, text, evidence)]
     poisoned = history.columns.get("weights/non_finite")
     if len(poisoned) and not poisoned.last <= 0:
         tensors = int(poisoned.last)
         text = f"NaN/Inf in {tensors} trained tensors: the weights are lost"
         return [_critical(history, text, {"step": int(poisoned.steps[-1]), "tensors": tensors})]
+    last = history.evals[-1] if history.evals else None
     if last and last.non_finite:
         text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"
         evidence = {"step": last.step, "examples": last.non_finite, "n": last.n}
         return [_critical(history, text, evidence)]
-    if not len(loss) and history.columns.series:
+    trainer_eval = history.columns.get(NAME)
+    if len(trainer_eval) and not math.isfinite(trainer_eval.last):
+        step = int(trainer_eval.steps[-1])
+        text = f"The Trainer's evaluation loss is NaN/Inf at step {step}"
+        return [_critical(history, text, {"step": step, "loss": trainer_eval.last})]
+    if not loss.finite and history.columns.series:
         return NotChecked("the loss is computed outside the model, where it cannot be seen")
-    if not len(loss) and last is None:
+    if not loss.finite and last is None:
         return NotChecked("no loss was recorded")
-    lost = len(grads) == limits.grads and not any(map(math.isfinite, grads))
-    if lost and np.isfinite(norms.values).any():
-        text = f"The gradient norm is NaN/Inf for {limits.grads} logged steps in a row"
-        action = _go_back(history)
-        return [Finding(level="error", message=text, action=action, evidence={"grad_norms": grads})]
-    if len(recent) >= limits.zeros and not any(recent[-limits.zeros :]):
-        text = f"Loss is exactly 0 for {limits.zeros} steps: no token is being trained on"
-        action = "Stop. Check that the labels are not all masked (-100)."
-        return [Finding(level="critical", message=text, action=action, evidence={"loss": 0.0})]
+    norms = history.fold("grad/norm", Soundness)
+    if loss.zeros:
+        return _zeros(history, loss, norms, limits)
+    if norms.bad_in_a_row and norms.finite:
+        return [_gradients(history, norms, limits)]
     return []
+
+
+def _zeros(history: History, loss: Soundness, norms: Soundness, limits: Limits) -> list[Finding]:
+    seen = norms.step > loss.nonzero_step
+    hidden, idle = bool(seen and norms.bad_in_a_row), bool(seen and norms.zeros)
+    alive = seen and not hidden and not idle
+    at_once = hidden or (idle and history.loss == OWN)
+    if alive or rewarded(history) or not (at_once or loss.zeros >= limits.zeros):
+        return []
+    steps = "1 step" if loss.zeros == 1 else f"{loss.zeros} steps"
+    text = f"Loss is exactly 0 for {steps}"
+    text += ", with a gradient norm of 0" if idle else ""
+    text += ", with a gradient norm of NaN/Inf: a NaN is hidden" if hidden else NOTHING
+    action = _go_back(history) if hidden else MASKED
+    evidence = {"loss": 0.0, "steps": loss.zeros}
+    return [Finding(level="critical", message=text, action=action, evidence=evidence)]
+
+
+def _gradients(history: History, norms: Soundness, limits: Limits) -> Finding:
+    """Gradient norms that are no longer finite; so few of them that a scaler may skip them are pending."""
+    lost, times = norms.bad_in_a_row >= limits.grads, norms.bad_in_a_row
+    logged = "1 logged step" if times == 1 else f"{times} logged steps in a row"
+    skipped = "" if lost else ", which float16's scaler skips"
+    return Finding(
+        level="error" if lost else "info",
+        message=f"The gradient norm is NaN/Inf for {logged}{skipped}",
+        action=_go_back(history)
+        if lost
+        else "Nothing, if training is in float16 and it stays alone.",
+        evidence={"grad_norms": history.columns.get("grad/norm").tail(times), "step": norms.step},
+        stage="open" if lost else "pending",
+    )
 
 
 def _critical(history: History, text: str, evidence: dict[str, Any]) -> Finding:

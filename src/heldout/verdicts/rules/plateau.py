@@ -64,5 +64,9 @@ def learning_rate_fell(history: History, share: float) -> bool:
 
 
 RULE = Rule(
-    name="plateau", check=check, limits=Limits(), on=(EvalResult,), silenced_by=("loss-not-finite",)
+    name="plateau",
+    check=check,
+    limits=Limits(),
+    on=(EvalResult,),
+    silenced_by=("loss-not-finite", "divergence"),
 )

@@ -57,5 +57,5 @@ RULE = Rule(
     check=check,
     limits=NoLimits(),
     on=(EvalResult,),
-    silenced_by=("loss-not-finite",),
+    silenced_by=("loss-not-finite", "divergence", "lora-exploding"),
 )

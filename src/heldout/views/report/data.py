@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from heldout.derive.history import History
 from heldout.records import SCHEMA
-from heldout.views.snapshot import SHOWN_FIRST, snapshot
+from heldout.views.report.past import Past
+from heldout.views.snapshot import ACTIVE, snapshot
 
 EVAL_FIELDS = ("em", "token_em", "ce", "ece", "entropy", "token_accuracy")
 ALERT_FIELDS = ("rule", "scope", "level", "state", "step", "message", "action", "evidence")
 EXIT_CODES = {"info": 0, "warning": 1, "error": 2, "critical": 2}
 
 
-def report(history: History) -> dict[str, Any]:
+def report(history: History, past: Sequence[Past] = ()) -> dict[str, Any]:
     """Return `{schema, run, metrics, alerts, decision, advice, not_checked}`.
 
     `metrics` maps each name to its latest value, its step and unit; rates carry n and interval.
+    `alerts` end with those of `past` that the end of the run closed.
     """
     now = snapshot(history)
+    alerts = [*now["alerts"], *_closed(now["alerts"], past)]
     decision = now["decision"] or {"action": "none", "checkpoint": None, "tied": [], "reason": ""}
     return {
         "schema": SCHEMA,
@@ -27,9 +33,10 @@ def report(history: History) -> dict[str, Any]:
             "state": now["state"],
             "step": now["step"],
             "checkpoints": [saved["path"] for saved in now["checkpoints"]],
+            "remarks": [note["text"] for note in now["notes"] if note["topic"] == "data"],
         },
         "metrics": _metrics(history),
-        "alerts": [{key: alert[key] for key in ALERT_FIELDS} for alert in now["alerts"]],
+        "alerts": [{key: alert[key] for key in ALERT_FIELDS} for alert in alerts],
         "decision": {key: decision[key] for key in ("action", "checkpoint", "tied", "reason")},
         "advice": now["advice"],
         "not_checked": now["not_checked"],
@@ -38,8 +45,15 @@ def report(history: History) -> dict[str, Any]:
 
 def exit_code(history: History) -> int:
     """0 when no alert above info is open, 1 for warnings, 2 for errors and critical ones."""
-    levels = [v.level for v in history.alerts.values() if v.state in SHOWN_FIRST]
+    levels = [v.level for v in history.alerts.values() if v.state in ACTIVE]
     return max((EXIT_CODES[level] for level in levels), default=0)
+
+
+def _closed(alerts: Sequence[dict[str, Any]], past: Sequence[Past]) -> list[dict[str, Any]]:
+    """The alerts of `past` that are not among `alerts`; their step is the one they resolved at."""
+    listed = {(alert["rule"], alert["scope"]) for alert in alerts}
+    over = [each.last for each in past if (each.last.rule, each.last.scope) not in listed]
+    return [msgspec.to_builtins(verdict) | {"state": "closed"} for verdict in over]
 
 
 def _metrics(history: History) -> dict[str, Any]:

@@ -36,20 +36,23 @@ def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
             lines.append("EM: not evaluated (this run has no fixed set, or has not reached it)")
         lines += curve_lines(history)
     lines += [*_training(now), *_alerts(now), *past_lines(past), *_not_checked(now)]
-    return [*lines, "", *_action(now)]
+    lines += ["", *_action(now)]
+    return [" ".join(line.splitlines()) for line in lines]  # names and notes may hold line breaks
 
 
-def where(now: Mapping[str, Any]) -> str:
-    """How far a run is: its state and step; a foreign log that tells of no end only ends."""
+def reached(now: Mapping[str, Any]) -> str:
+    """The step a run has come to, and of how many where that is known."""
     total = (now["run"] or {}).get("total_steps")
-    step = f"step {now['step']:,}" + (f" of {total:,}" if total else "")
-    running = now["state"] == "running" and _source(now)
-    return f"the log ends at {step}" if running else f"{now['state']} at {step}"
+    ends = [note["step"] for note in now["notes"] if note["topic"] == now["state"]]
+    last = max([now["step"], *ends])  # a log may be sparser than steps
+    return f"{last:,}" + (f" of {total:,}" if total else "")
 
 
 def _head(now: Mapping[str, Any]) -> str:
-    kind = f" ({_source(now)} log)" if _source(now) else ""
-    return f"{(now['run'] or {}).get('id', '?')}{kind}: {where(now)}"
+    name, source = (now["run"] or {}).get("id", "?"), _source(now)
+    kind = f" ({source} log)" if source else ""
+    state = "the log ends" if source and now["state"] == "running" else now["state"]
+    return f"{name}{kind}: {state} at step {reached(now)}"
 
 
 def _source(now: Mapping[str, Any]) -> str:

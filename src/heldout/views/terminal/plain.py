@@ -7,7 +7,9 @@ from rich.markup import escape
 
 def plain(text: str) -> str:
     """Return `text` without control, bidirectional or markup codes, for rich to print."""
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-    return escape(shown)
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """Return `text` without control and bidirectional codes, for a rich `Text`, which reads no markup."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

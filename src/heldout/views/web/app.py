@@ -3,11 +3,20 @@
     /                             the page, on the newest run
     /run/{id}                     the page, on that run
     /api/runs                     the runs, newest first
+    /api/events                   the runs that have changed, as it happens
+    /api/compare                  several runs on shared axes
     /api/runs/{id}                all a page draws, and the cursor to go on from
     /api/runs/{id}/events         what was appended since the cursor, as it happens
+    /api/runs/{id}/series         its series between two steps, thinned
+    /api/runs/{id}/layers/{step}  its layers as they were read at a step
     /api/runs/{id}/export.{kind}  the run as a file
+    /api/runs/{id}/examples       the examples of its fixed set, filtered and in pages
+    /api/runs/{id}/examples/{ex}  one of them with all its evaluations
+    /api/runs/{id}/annotations    (POST) the run's tags and note
 
-It opens no file but journals in the folder and its own built pages, and it never writes.
+It opens no file but journals in the folder, what viewers found of their trainers' life and what people
+said of the runs beside them, the fixed sets that the runs name, and its own built pages. It writes
+nothing but what people say of the runs.
 """
 
 from __future__ import annotations
@@ -19,12 +28,15 @@ import re
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -34,14 +46,34 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from heldout.errors import ConfigError, HeldoutError, RunNotFound
+from heldout.derive.history import History
+from heldout.errors import ConfigError, DataError, HeldoutError, RunNotFound
 from heldout.records import encode
+from heldout.store.annotations import annotate
+from heldout.store.runs import find_run
 from heldout.views.export import EXPORTERS
+from heldout.views.snapshot import lora
+from heldout.views.web.compare import (
+    MOST_RUNS,
+    differences,
+    latest_by_id,
+    pair,
+    same_set,
+    settings,
+    side,
+)
+from heldout.views.web.examples import Other, Query, one, page
 from heldout.views.web.guard import SECURITY_HEADERS, Guard, is_loopback
-from heldout.views.web.tail import Tail, Tails
+from heldout.views.web.runs_index import RunsIndex
+from heldout.views.web.set_file import SetFile
+from heldout.views.web.tail import Tail, Tails, thinned
+from heldout.views.web.writes import read_write
 
 STATIC = Path(__file__).parent / "static"
 RETRY_MILLISECONDS = 1000
+MOST_SET_FILES = 8
+BRIEF = ("id", "model", "state", "step", "total_steps", "em", "n", "time")
+"""What a page that shows one run wants to know of the others."""
 
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>heldout</title>
 <h1>The page is not built yet</h1>
@@ -68,8 +100,15 @@ def create_app(
             Route("/run/{id}", _page),
             Route("/favicon.ico", _no_icon),  # browsers ask for it on pages that name no icon
             Route("/api/runs", _runs),
+            Route("/api/events", _list_events),
+            Route("/api/compare", _compare),
             Route("/api/runs/{id}", _run),
             Route("/api/runs/{id}/events", _events),
+            Route("/api/runs/{id}/series", _series),
+            Route("/api/runs/{id}/layers/{step:int}", _layers),
+            Route("/api/runs/{id}/examples", _examples),
+            Route("/api/runs/{id}/examples/{example}", _example),
+            Route("/api/runs/{id}/annotations", _annotate, methods=["POST"]),
             Route("/api/runs/{id}/export.{kind}", _export),
             Mount("/assets", _Assets(directory=static / "assets", check_dir=False)),
         ],
@@ -79,11 +118,16 @@ def create_app(
         ],
         exception_handlers={
             RunNotFound: _not_found,
+            ConfigError: _bad_request,
+            DataError: _bad_request,
             HTTPException: _http_error,
             Exception: _server_error,
         },
     )
     app.state.tails = Tails(root)
+    app.state.index = RunsIndex(root)
+    app.state.set_files = {}
+    app.state.write_key = secrets.token_urlsafe(24)
     app.state.static = static
     return app
 
@@ -112,18 +156,19 @@ def serve(
         app, log_level="warning", server_header=False, timeout_graceful_shutdown=2
     )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end this: no traceback
-        _Server(config, app.state.tails).run(sockets=[listener])
+        _Server(config, app.state.tails, app.state.index).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """A server that lets its event streams go when it is told to end."""
 
-    def __init__(self, config: uvicorn.Config, tails: Tails) -> None:
+    def __init__(self, config: uvicorn.Config, tails: Tails, index: RunsIndex) -> None:
         super().__init__(config)
-        self._tails = tails
+        self._tails, self._index = tails, index
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._tails.close()
+        self._index.close()
         super().handle_exit(sig, frame)
 
 
@@ -153,8 +198,108 @@ async def _no_icon(request: Request) -> Response:
 
 
 async def _runs(request: Request) -> Response:
+    index: RunsIndex = request.app.state.index
+    found = await index.lines()
+    if "brief" in request.query_params:
+        known = {"ETag": f'"{found["version"]}"', "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == known["ETag"]:
+            return Response(status_code=304, headers=known)
+        brief = [{field: line[field] for field in BRIEF} for line in found["runs"]]
+        return _json({"runs": brief}, headers=known)
+    return _json({**found, "write_key": request.app.state.write_key})
+
+
+async def _list_events(request: Request) -> Response:
+    index: RunsIndex = request.app.state.index
+    since = request.headers.get("last-event-id") or request.query_params.get("since", "")
+    return _event_stream(_lines(index, since))
+
+
+async def _lines(index: RunsIndex, since: str) -> AsyncIterator[bytes]:
+    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+    async for event in index.events(since):
+        if event is None:
+            yield b": still here\n\n"
+        else:
+            yield b"id: %s\ndata: %s\n\n" % (event[0].encode(), event[1])
+
+
+async def _annotate(request: Request) -> Response:
+    said = await read_write(request, request.app.state.write_key)
+    tags, note = said.get("tags", []), said.get("note", "")
+    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        raise ConfigError("tags must be a list of texts")
+    if not isinstance(note, str):
+        raise ConfigError("the note must be a text")
     tails: Tails = request.app.state.tails
-    return _json({"runs": await tails.summaries()})
+    folder = await run_in_threadpool(find_run, tails.root, request.path_params["id"])
+    try:
+        stands = await run_in_threadpool(annotate, folder, tags, note)
+    except DataError:
+        raise
+    except HeldoutError as error:
+        raise HTTPException(409, str(error)) from error
+    index: RunsIndex = request.app.state.index
+    await index.look_now()
+    return _json({"tags": stands.tags, "note": stands.note})
+
+
+async def _examples(request: Request) -> Response:
+    query = Query.of(request.query_params)
+    tail, against = await _tail(request), request.query_params.get("against", "")
+    other = await _other(request, tail, against) if against else None
+    file = _set_file(request, tail)
+    beside = tail.path.parent
+    return _json(await tail.ask(lambda history: page(history, query, file, beside, other)))
+
+
+async def _other(request: Request, tail: Tail, name: str) -> Other:
+    """The run to show the rows against. Raises `ConfigError` where it has another fixed set."""
+    tails: Tails = request.app.state.tails
+    there = await (await tails.find(name)).ask(lambda history: history)
+    if not await tail.ask(lambda history: same_set(history, there)):
+        raise ConfigError("the two runs were scored on different fixed sets")
+    return Other(id=name, items=latest_by_id(there))
+
+
+async def _example(request: Request) -> Response:
+    tail = await _tail(request)
+    file, name = _set_file(request, tail), request.path_params["example"]
+    found = await tail.ask(lambda history: one(history, name, file, tail.path.parent))
+    if found is None:
+        raise HTTPException(404, "no such example in the latest evaluation")
+    return _json(found)
+
+
+def _set_file(request: Request, tail: Tail) -> SetFile:
+    files: dict[Path, SetFile] = request.app.state.set_files
+    file = files.pop(tail.path, None) or SetFile()
+    files[tail.path] = file  # last used, last in the order
+    for path in list(files)[:-MOST_SET_FILES]:
+        del files[path]
+    return file
+
+
+async def _compare(request: Request) -> Response:
+    names = [name for name in dict.fromkeys(request.query_params.getlist("run")) if name]
+    if not 1 <= len(names) <= MOST_RUNS:
+        raise ConfigError(f"name 1 to {MOST_RUNS} runs to compare")
+    tails: Tails = request.app.state.tails
+    asked = [(name, await tails.find(name)) for name in names]
+    sides, found, histories = [], [], []
+    for name, tail in asked:
+        sides.append(await tail.ask(partial(_side, name, tail)))
+        found.append(await tail.ask(settings))
+        histories.append(await tail.ask(lambda history: history))
+    pairs = [
+        {"other": name, **await run_in_threadpool(pair, histories[0], history)}
+        for name, history in zip(names[1:], histories[1:], strict=True)
+    ]
+    return _json({"runs": sides, "settings": differences(found), "pairs": pairs})
+
+
+def _side(name: str, tail: Tail, history: History) -> dict[str, Any]:
+    return side(name, history, tail.clock)
 
 
 async def _run(request: Request) -> Response:
@@ -168,6 +313,10 @@ async def _events(request: Request) -> Response:
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
         raise HTTPException(400, "the cursor is not a byte offset")
     stream = _stream(await _tail(request), int(text))
+    return _event_stream(stream)
+
+
+def _event_stream(stream: AsyncIterator[bytes]) -> Response:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
@@ -179,6 +328,30 @@ async def _stream(tail: Tail, cursor: int) -> AsyncIterator[bytes]:
             yield b": still here\n\n"
         else:
             yield b"id: %d\ndata: %s\n\n" % (event.end, event.data)
+
+
+async def _series(request: Request) -> Response:
+    """The steps from `first` to `last`, both included."""
+    asked = [request.query_params.get(name, "") for name in ("first", "last")]
+    if not all(re.fullmatch(r"\d{1,15}", text, re.ASCII) for text in asked):
+        raise HTTPException(400, "first and last must be steps")
+    first, last = map(int, asked)
+    tail = await _tail(request)
+    return _json({"series": await tail.ask(lambda history: thinned(history, first, last))})
+
+
+async def _layers(request: Request) -> Response:
+    step: int = request.path_params["step"]
+    tail = await _tail(request)
+    found = await tail.ask(lambda history: _read_at(history, step))
+    if found is None:
+        raise HTTPException(404, "no layers were read at this step")
+    return _json(found)
+
+
+def _read_at(history: History, step: int) -> dict[str, Any] | None:
+    readings = [reading for reading in history.layers if reading.step <= step]
+    return lora(readings) if readings and readings[-1].step == step else None
 
 
 async def _export(request: Request) -> Response:
@@ -200,12 +373,16 @@ async def _tail(request: Request) -> Tail:
     return await tails.find(request.path_params["id"])
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(encode(value), status, media_type="application/json")
+def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, media_type="application/json")
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, 404)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 400)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -10,21 +10,25 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from heldout.derive.clock import Clock
 from heldout.derive.history import History
-from heldout.records import AnyRecord, Run, Sample, encode
+from heldout.records import AnyRecord, Run, Sample, Verdict, encode
 from heldout.store import journal
-from heldout.store.runs import find_run, list_runs
+from heldout.store.heartbeat import standing
+from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
 from heldout.views.snapshot import snapshot
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 15.0
@@ -54,8 +58,12 @@ class Tail:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.history = History()
+        self.clock = Clock()
         self.offset = 0
         self.closing = False
+        self.beats = 0
+        """How often the heartbeat's verdict changed; a page is told of that without new bytes."""
+        self._heartbeat: list[Verdict] = []
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
         self._lock = asyncio.Lock()
         self._wakes: set[asyncio.Event] = set()
@@ -71,17 +79,15 @@ class Tail:
         async with self._lock:
             return await run_in_threadpool(self._page)
 
-    async def summary(self) -> dict[str, Any]:
-        """Fold to the end of the file and return the run in one short line."""
+    async def ask(self, question: Callable[[History], T]) -> T:
+        """Fold to the end of the file and return what `question` makes of the history, in a thread."""
         async with self._lock:
             await run_in_threadpool(self._advance)
-            return _summary(self.path.parent.name, self.history)
+            return await run_in_threadpool(question, self.history)
 
     async def export(self, exporter: Exporter) -> bytes:
         """Fold to the end of the file and return what `exporter` makes of it."""
-        async with self._lock:
-            await run_in_threadpool(self._advance)
-            return await run_in_threadpool(exporter.write, self.history)
+        return await self.ask(exporter.write)
 
     async def events(self, cursor: int) -> AsyncIterator[Event | None]:
         """Yield every event after `cursor` as it happens, and None when nothing has for a while."""
@@ -90,11 +96,15 @@ class Tail:
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
         try:
+            beats = self.beats
             while not self.closing:
                 wake.clear()
                 for event in await self._since(cursor):
                     yield event
                     cursor = event.end
+                if beats != self.beats:
+                    beats = self.beats
+                    yield await self._load_anew(cursor)
                 try:
                     await asyncio.wait_for(wake.wait(), KEEP_ALIVE_SECONDS)
                 except TimeoutError:
@@ -106,15 +116,15 @@ class Tail:
                 self._poller = None
 
     async def _poll(self) -> None:
-        told = -1  # not the offset before this fold: a page that loads folds too
+        told = -1, 0  # not the offset before this fold: a page that loads folds too
         while not self.closing:
             async with self._lock:
                 try:
                     await run_in_threadpool(self._advance)
                 except Exception:  # a file system that is away comes back; the page shows the age
                     _log.exception("cannot follow %s", self.path)
-            if self.offset != told:
-                told = self.offset
+            if (self.offset, self.beats) != told:
+                told = self.offset, self.beats
                 self._wake()
             await asyncio.sleep(POLL_SECONDS)
         self._wake()
@@ -122,6 +132,10 @@ class Tail:
     def _wake(self) -> None:
         for wake in self._wakes:
             wake.set()
+
+    async def _load_anew(self, cursor: int) -> Event:
+        async with self._lock:
+            return await run_in_threadpool(lambda: self._event(cursor, cursor, [], reload=True))
 
     async def _since(self, cursor: int) -> list[Event]:
         async with self._lock:
@@ -149,15 +163,24 @@ class Tail:
     def _advance(self) -> None:
         """Fold what was appended; start over when the file was replaced by a shorter one."""
         if self.path.stat().st_size < self.offset:
-            self.history, self.offset = History(), 0
+            self.history, self.clock, self.offset = History(), Clock(), 0
             self._recent.clear()
         records, end = journal.read(self.path, self.offset)
-        if end == self.offset:
-            return
+        if end != self.offset:
+            self._fold(records, end)
+        found = standing(self.path, self.offset)
+        if found != self._heartbeat:
+            self._heartbeat = found
+            self.beats += 1
+            for verdict in found:
+                self.history.add(verdict)
+
+    def _fold(self, records: list[AnyRecord], end: int) -> None:
         last_step = self.history.step if self.history.latest else None
         reload = _supersedes(records, last_step)
         for record in records:
             self.history.add(record)
+            self.clock.add(record)
         start, self.offset = self.offset, end
         if self._wakes:
             self._recent.append(self._event(start, end, records, reload=reload))
@@ -177,13 +200,12 @@ class Tail:
 
     def _page(self) -> dict[str, Any]:
         self._advance()
-        series = {}
-        for name, column in self.history.columns.series.items():
-            steps, values = column.minmax(BUCKETS)
-            series[name] = {"steps": steps.tolist(), "values": values.tolist()}
+        series = thinned(self.history)
+        columns = self.history.columns.series.values()
         return {
             "snapshot": snapshot(self.history),
             "series": series,
+            "thinned": any(len(column) > 3 * BUCKETS for column in columns),
             "cursor": self.offset,
             "now": time.time(),
         }
@@ -198,41 +220,32 @@ class Tail:
             return file.read(1) == b"\n"
 
 
+def thinned(
+    history: History, first: int | None = None, last: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Every series between two steps, thinned so that no spike is lost."""
+    series = {}
+    for name, column in history.columns.series.items():
+        steps, values = column.minmax(BUCKETS, first, last)
+        series[name] = {"steps": steps.tolist(), "values": values.tolist()}
+    return series
+
+
 class Tails:
     """The tails of all runs in a folder; those nobody watches are dropped, oldest first."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._tails: dict[Path, Tail] = {}
-        self._summaries: dict[Path, tuple[int, dict[str, Any]]] = {}
 
     async def find(self, run_id: str) -> Tail:
         """Return the tail of the run called `run_id`. Raises `RunNotFound`."""
         return self._tail(await run_in_threadpool(find_run, self.root, run_id))
 
-    async def summaries(self) -> list[dict[str, Any]]:
-        """Return one short line a run, newest first; a run that cannot be read is passed over."""
-        found = []
-        for folder in await run_in_threadpool(list_runs, self.root):
-            try:
-                found.append(await self._summary(folder))
-            except OSError:
-                continue
-        return found
-
     def close(self) -> None:
         """Let every connected page go, so that the server can end."""
         for tail in self._tails.values():
             tail.closing = True
-
-    async def _summary(self, folder: Path) -> dict[str, Any]:
-        size = (folder / journal.FILE_NAME).stat().st_size
-        known = self._summaries.get(folder)
-        if known is not None and known[0] == size:
-            return known[1]
-        summary = await self._tail(folder).summary()
-        self._summaries[folder] = (size, summary)
-        return summary
 
     def _tail(self, folder: Path) -> Tail:
         tail = self._tails.pop(folder, None) or Tail(folder / journal.FILE_NAME)
@@ -241,20 +254,6 @@ class Tails:
         for key in idle[: max(0, len(idle) - IDLE_TAILS)]:
             del self._tails[key]
         return tail
-
-
-def _summary(run_id: str, history: History) -> dict[str, Any]:
-    run, evals = history.run, history.evals
-    return {
-        "id": run_id,
-        "model": run.model if run else "",
-        "state": history.state,
-        "step": history.step,
-        "total_steps": run.total_steps if run else 0,
-        "em": evals[-1].em if evals else None,
-        "n": evals[-1].n if evals else None,
-        "time": history.time,
-    }
 
 
 def _supersedes(records: list[AnyRecord], last_step: int | None) -> bool:

@@ -8,7 +8,7 @@ from facts import at, checkpoint, evaluation, history, note, run, score
 from heldout.records import AnyRecord, Decision, Sample
 from heldout.verdicts.judge import judge
 from heldout.verdicts.rule import NotChecked
-from heldout.verdicts.rules.eval_loss_plateau import RULE
+from heldout.verdicts.rules.eval_plateau import RULE
 
 FLAT = [2.0, 1.0, 0.9, 0.899, 0.898, 0.898]
 

@@ -1,8 +1,8 @@
-"""The Trainer's own held-out loss will hardly fall any further.
+"""The Trainer's own evaluation will hardly get any better.
 
 Checks: in runs without a fixed held-out set, where the learning rate is at most half its peak or constant,
 the slope of the latest evaluations over the steps left promises less than `stats.curve.LEAST_GAIN` of the
-best loss.
+best one. A task's own metric (accuracy, F1, ...) is judged where one is logged, else the eval loss.
 
 Why: steps after it cost compute and buy next to nothing.
 
@@ -17,7 +17,7 @@ loss on average.
 
 from __future__ import annotations
 
-from heldout.derive.eval_curve import eval_curve
+from heldout.derive.eval_curve import deciding_curve
 from heldout.derive.history import History
 from heldout.records import Sample
 from heldout.stats.curve import SPAN
@@ -29,30 +29,40 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     """Find a held-out loss that is not expected to fall."""
     if history.evals:
         return NotChecked("the fixed held-out set decides in this run")
-    curve = eval_curve(history)
+    curve = deciding_curve(history)
     if curve is None or len(curve.steps) < SPAN:
         known = len(curve.steps) if curve else 0
-        return NotChecked(f"needs {SPAN} evaluation losses, has {known}")
+        return NotChecked(f"needs {SPAN} evaluations, has {known}")
     if curve.found.trend != "flat" or not learning_rate_fell(history, limits.fallen):
         return []
     text = (
-        f"Eval loss is flat at {curve.last:.4g}: the rest of the run promises "
+        f"{curve.title.capitalize()} is flat at {curve.last:.4g}: the rest of the run promises "
         f"{max(0.0, curve.found.gain):.1%} of it"
     )
-    action = f"Consider stopping. The lowest eval loss is that of step {curve.best_step}."
+    action = f"Consider stopping. The best {curve.title} is that of step {curve.best_step:,}."
+    left = history.run is not None and history.step < history.run.total_steps
     evidence = {
-        "eval_loss": curve.last,
+        "metric": curve.name,
+        "last": curve.last,
         "best": curve.best,
         "best_step": curve.best_step,
         "noise": curve.found.noise,
         "expected_gain": curve.found.gain,
         "evaluations": len(curve.steps),
     }
-    return [Finding(level="info", message=text, action=action, evidence=evidence)]
+    return [
+        Finding(
+            level="info",
+            message=text,
+            action=action,
+            evidence=evidence,
+            stage="open" if left else "holding",  # after the last step there is nothing to stop
+        )
+    ]
 
 
 RULE = Rule(
-    name="eval-loss-plateau",
+    name="eval-plateau",
     check=check,
     limits=Limits(),
     on=(Sample,),

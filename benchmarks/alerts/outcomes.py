@@ -1,0 +1,165 @@
+"""What the alerts of a run with a fault came to: caught or not, when, and with how many messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from injections import BEFORE, Fault
+from scipy.stats import beta
+from training import JOURNAL, TRUTH
+
+from heldout.records import AnyRecord, Decision, EvalResult, Item, Sample, Verdict
+from heldout.store.journal import read
+from heldout.verdicts.judge import judge
+
+ALERTING = ("warning", "error", "critical")
+RAISED = ("open", "escalated")
+ANNOUNCED = (*RAISED, "resolved")
+FELL = 0.10
+"""Fall of a pattern's exact match below its best that counts as forgotten."""
+RESOLVED_WITHIN = 20
+"""Steps within which the alert of a transient fault must resolve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One run, judged. `problem` is why it is not caught as it should be, or ""."""
+
+    seed: int
+    problem: str
+    delay: int | None
+    """Steps from the onset to the first right alert; None where there is none."""
+    by: tuple[str, ...]
+    """The rules that raised a warning from the fault on."""
+    notified: int
+    """Messages from the fault on: opened, escalated and resolved, from warning on."""
+    false: tuple[str, ...]
+    """Rules that raised a warning before the fault, with their steps."""
+    unresolved: bool
+    no_effect: bool
+    """Whether the fault did no harm in this run, so that there was nothing to catch."""
+
+
+def facts(records: Iterable[AnyRecord]) -> list[AnyRecord]:
+    """Records without what judging made of them."""
+    return [record for record in records if not isinstance(record, Verdict | Decision)]
+
+
+def live_equals_replay(folder: Path) -> bool:
+    """Whether the verdicts and decisions in a journal are those that judging its facts gives."""
+    records = read(folder / JOURNAL)[0]
+    live = [record for record in records if isinstance(record, Verdict | Decision)]
+    return live == judge(facts(records))
+
+
+def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
+    """Judge the run in `folder` by today's rules; evaluations are `every` so many steps."""
+    truth = json.loads((folder / TRUTH).read_text())
+    records = facts(read(folder / JOURNAL)[0])
+    verdicts = [found for found in judge(records) if isinstance(found, Verdict)]
+    begins = truth["step"] if truth["at_step"] else 0
+    onset = _onset(fault, truth, records)
+    raised = [v for v in verdicts if v.state in RAISED and v.level in ALERTING]
+    right = [v for v in verdicts if v.rule in fault.expected and _counts(v)]
+    since = [v for v in right if v.step >= (begins if onset is None else min(begins, onset))]
+    if fault.exact and onset is not None:
+        since = [v for v in since if v.step >= onset] or since
+    window = _window(fault, every)
+    after = [v for v in raised if v.step >= begins]
+    announced = [
+        v for v in verdicts if v.state in ANNOUNCED and v.level in ALERTING and v.step >= begins
+    ]
+    first = since[0] if since else None
+    problems = []
+    if first is None:
+        problems.append("no alert")
+    elif onset is not None and window is not None and not first.step - onset <= window:
+        problems.append(f"after {first.step - onset} steps")
+    if first is not None and fault.exact:
+        in_window = [v for v in since if v.step == first.step]
+        problems.append(fault.exact(truth, in_window))
+    problems += [f"wrongly {v.rule}" for v in after if v.rule in fault.wrong]
+    unresolved = fault.transient and not _resolves(verdicts, fault, begins)
+    if unresolved:
+        problems.append("not resolved")
+    return Outcome(
+        seed=truth["seed"],
+        problem="; ".join(dict.fromkeys(filter(None, problems))),
+        delay=None if first is None or onset is None else first.step - onset,
+        by=tuple(dict.fromkeys(v.rule for v in after)),
+        notified=len(announced),
+        false=tuple(f"{v.rule}@{v.step}" for v in raised if v.step < begins),
+        unresolved=unresolved,
+        no_effect=onset is None,
+    )
+
+
+def clopper_pearson(k: int, n: int) -> tuple[float, float]:
+    """The exact 95 % interval of k in n; (0, 1) of none."""
+    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    return low, high
+
+
+def share(k: int, n: int) -> str:
+    """`k of n` with its interval, as in a table."""
+    low, high = clopper_pearson(k, n)
+    return f"{k} of {n} ({low:.0%} to {high:.0%})" if n else "-"
+
+
+def _counts(verdict: Verdict) -> bool:
+    """An alert; plateau is one at its own level, info."""
+    return verdict.state in RAISED and (verdict.level in ALERTING or verdict.rule == "plateau")
+
+
+def _window(fault: Fault, every: int) -> int | None:
+    if fault.window == BEFORE:
+        return 0
+    return None if fault.window is None else fault.window + fault.evals * every
+
+
+def _onset(fault: Fault, truth: dict[str, Any], records: Sequence[AnyRecord]) -> int | None:
+    """The step from which the fault can be seen; None where it does no harm."""
+    if fault.onset == "step":
+        return truth["step"] if truth["at_step"] else 0
+    evals = [r for r in records if isinstance(r, EvalResult)]
+    if fault.onset == "ce":
+        best = evals[0]
+        for result in evals:
+            if result.ce_low > best.ce_high:
+                return result.step
+            best = min(best, result, key=lambda r: r.ce)
+        return None
+    best_em = 0.0
+    for step in (result.step for result in evals):
+        items = [
+            r for r in records if isinstance(r, Item) and r.step == step
+            and r.pattern == truth["pattern"]
+        ]  # fmt: skip
+        em = sum(item.correct for item in items) / len(items)
+        if step >= truth["step"] and em <= best_em - FELL:
+            return step
+        best_em = max(best_em, em)
+    return None
+
+
+def _resolves(verdicts: Sequence[Verdict], fault: Fault, begins: int) -> bool:
+    """Whether every alert the fault raised ends within the time given."""
+    open_at: dict[tuple[str, str], int] = {}
+    for v in verdicts:
+        key = (v.rule, v.scope)
+        if v.step >= begins and v.rule in fault.expected and v.level in ALERTING:
+            if v.state in RAISED:
+                open_at.setdefault(key, v.step)
+            elif key in open_at and v.step - open_at.pop(key) > RESOLVED_WITHIN:
+                return False
+    return not open_at
+
+
+def rows_of(records: Iterable[AnyRecord]) -> int:
+    """Steps recorded."""
+    return len({record.step for record in records if isinstance(record, Sample)})

@@ -1,0 +1,41 @@
+"""The held-out loss of a run: the fixed set's cross-entropy, else the Trainer's own evaluation loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from heldout.derive.eval_curve import eval_curve
+from heldout.derive.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The finite held-out losses of one kind, in order."""
+
+    steps: list[int]
+    losses: list[float]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def best(self) -> int:
+        """The position of the lowest loss. Raises `ValueError` where there is none."""
+        return self.losses.index(min(self.losses))
+
+
+NONE = HeldOut([], [])
+
+
+def held_out(history: History) -> HeldOut:
+    """Return the held-out losses; costs next to nothing while no evaluation comes in."""
+    if history.evals:
+        return history.remember("held-out losses", lambda: _fixed(history))
+    curve = eval_curve(history)
+    return HeldOut(curve.steps, curve.losses) if curve else NONE
+
+
+def _fixed(history: History) -> HeldOut:
+    known = [(result.step, result.ce) for result in history.evals if math.isfinite(result.ce)]
+    return HeldOut([step for step, _ in known], [ce for _, ce in known])

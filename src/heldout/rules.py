@@ -1,0 +1,153 @@
+"""What users write rules of their own with, and the reader of the file that holds them.
+
+    from heldout.rules import Finding, History, NoLimits, NotChecked, Rule
+
+A rule of a user's is one of heldout's: the same life, the same alerts, notifications and page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from heldout.derive.history import History
+from heldout.errors import ConfigError
+from heldout.records import HEARTBEAT, EvalResult, Record, Sample
+from heldout.verdicts.judge import all_rules
+from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
+
+__all__ = [
+    "EvalResult",
+    "Finding",
+    "History",
+    "NoLimits",
+    "NotChecked",
+    "Rule",
+    "Sample",
+    "load_rules",
+    "user_rules",
+]
+
+CONSTANTS = ("RULE", "RULES")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def load_rules(path: Path, alerts: Mapping[str, Any] | None = None) -> list[Rule[Any]]:
+    """Run the Python file at `path` and return its rules: the constant RULE, or the list RULES.
+
+    `alerts` are the settings whose threshold lines have names too. Raises `ConfigError` naming the
+    file, and the line of what Python refuses; all mistakes are reported at once.
+    """
+    module = _executed(path)
+    given = [getattr(module, name) for name in CONSTANTS if hasattr(module, name)]
+    if not given:
+        names = [name for name in vars(module) if not name.startswith("_")]
+        found = f" It defines {', '.join(names)}." if names else ""
+        raise ConfigError(f"{path}: define RULE = Rule(...), or RULES as a list of them.{found}")
+    rules = [
+        rule for each in given for rule in (each if isinstance(each, list | tuple) else [each])
+    ]
+    if not rules:
+        raise ConfigError(f"{path}: RULES is empty")
+    return user_rules(rules, alerts, str(path))
+
+
+def user_rules(
+    rules: Iterable[Any], alerts: Mapping[str, Any] | None = None, source: str = "rules"
+) -> list[Rule[Any]]:
+    """Return `rules` where all of them can be judged by; raises `ConfigError` with every mistake."""
+    found = list(rules)
+    own = [rule.name for rule in all_rules()]
+    lines = [
+        line.get("name") for line in (alerts or {}).get("rules") or [] if isinstance(line, dict)
+    ]
+    taken = Counter([HEARTBEAT, *own, *(name for name in lines if isinstance(name, str))])
+    names = {each.name for each in found if isinstance(each, Rule) and isinstance(each.name, str)}
+    wrong = []
+    for number, rule in enumerate(found, 1):
+        if not isinstance(rule, Rule):
+            wrong.append(
+                f"{source}: rule {number} must be a heldout.rules.Rule, found {rule!r:.60}"
+            )
+            continue
+        about = f"{source}: rule {number} ({rule.name!r})"
+        wrong += [f"{about}: {text}" for text in _mistakes(rule, taken, names)]
+        if isinstance(rule.name, str):
+            taken[rule.name] += 1
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return found
+
+
+def _mistakes(rule: Rule[Any], taken: Mapping[str, int], names: set[str]) -> list[str]:
+    """What is wrong with one rule; `taken` are the names before it and `names` those beside it."""
+    wrong = []
+    if not isinstance(rule.name, str) or not NAME.fullmatch(rule.name):
+        wrong.append("its name must be small letters, digits and hyphens, as in 'loss-too-high'")
+    elif taken.get(rule.name):
+        wrong.append("the name is taken by another rule")
+    if not callable(rule.check):
+        wrong.append(f"check must be a function of (history, limits), found {rule.check!r}")
+    elif not _takes_two(rule.check):
+        wrong.append(
+            f"check must take (history, limits), found {rule.check!r:.40} "
+            f"with {inspect.signature(rule.check)}"
+        )
+    if not dataclasses.is_dataclass(rule.limits) or isinstance(rule.limits, type):
+        wrong.append(
+            f"limits must be an object of a dataclass, or NoLimits(), found {rule.limits!r:.60}"
+        )
+    if not isinstance(rule.on, tuple) or not rule.on or not all(map(_is_record, rule.on)):
+        wrong.append(f"on must be a tuple of records such as (EvalResult,), found {rule.on!r}")
+    if not isinstance(rule.silenced_by, tuple):
+        wrong.append(f"silenced_by must be a tuple of names, found {rule.silenced_by!r}")
+    else:
+        unknown = [name for name in rule.silenced_by if name not in {*taken, *names} - {rule.name}]
+        wrong += [f"silenced_by names {name!r}, which is no other rule" for name in unknown]
+    return wrong
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Record)
+
+
+def _takes_two(check: Any) -> bool:
+    try:
+        inspect.signature(check).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature: it shows when it is called
+        return True
+    return True
+
+
+def _executed(path: Path) -> ModuleType:
+    """Run a file as a module of its own. Nothing is cached beside it."""
+    module = ModuleType(f"heldout_rules_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SyntaxError as error:
+        where = f"{path}:{error.lineno}" if error.lineno else str(path)
+        raise ConfigError(f"{where}: not Python: {error.msg}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not Python: {error}") from error
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    try:
+        exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:
+        frames: Sequence[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
+    return module

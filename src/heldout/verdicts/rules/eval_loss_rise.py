@@ -1,0 +1,95 @@
+"""The held-out loss rises while training goes on.
+
+Checks: the last `evals` held-out losses lie above the lowest by `rise` of it and by `noise` times the noise
+of one evaluation (1.4826 median second difference over root 6, which a straight trend leaves at zero; from
+the eighth on). Read from the fixed set or, in runs without one, from the Trainer's own evaluations. It
+resolves when the loss is within half of that again.
+
+Why: from here on the model grows surer of what it memorised, and its probabilities mean less.
+
+What to do: keep the checkpoint with the lowest held-out loss, or, where answers are scored, the one that
+answers best: these are often not the same.
+
+When it is wrong: a rising loss alone is not a worse model. In six of six public runs that overfit and
+logged a task metric, the last checkpoint was better at the task than the one with the lowest loss.
+
+Source: the six runs are in docs/alerts.md; the noise is the difference-based one of Gasser, Sroka and
+Jennen-Steinmetz 1986.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heldout.derive.held_out import held_out
+from heldout.derive.history import History
+from heldout.derive.schedule import checkpoint_before
+from heldout.records import EvalResult, Sample
+from heldout.stats.curve import noise
+from heldout.verdicts.rule import Finding, NotChecked, Rule
+
+KNOWN = 8
+"""Evaluations from which their noise is known: of fewer, most second differences are the curve's own bend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds of this rule."""
+
+    evals: int = 2
+    """Evaluations in a row that must lie above the lowest."""
+    rise: float = 0.05
+    """Share of the lowest loss; plateaus of public runs stray up to 3.9 % (docs/alerts.md)."""
+    noise: float = 3.0
+    """Standard deviations of one evaluation."""
+
+
+def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
+    """Find held-out losses above the lowest."""
+    curve = held_out(history)
+    if len(curve) <= limits.evals:
+        return NotChecked(f"needs {limits.evals + 1} held-out losses")
+    losses, best, best_step = curve.losses, curve.losses[curve.best], curve.steps[curve.best]
+    above = [loss - best for loss in losses[-limits.evals :]]
+    if above[-1] <= limits.rise * abs(best) / 2:
+        return []
+    sigma = noise(np.array(losses)) if len(losses) >= KNOWN else 0.0
+    bar = max(limits.rise * abs(best), limits.noise * sigma)
+    if above[-1] <= bar / 2:
+        return []
+    text = (
+        f"Held-out loss rises: {losses[-1]:.4g}, was {best:.4g} at step {best_step} "
+        f"({len(losses)} evaluations)"
+    )
+    keep = (
+        "Where answers matter more than probabilities, go by exact match; else keep "
+        if history.evals
+        else "Keep the checkpoint with the lowest eval loss: "
+    )
+    evidence = {
+        "loss": losses[-1],
+        "best": best,
+        "best_step": best_step,
+        "noise": sigma,
+        "evaluations": len(losses),
+    }
+    return [
+        Finding(
+            level="warning",
+            message=text,
+            action=f"{keep}{checkpoint_before(history, best_step) or f'that of step {best_step}'}.",
+            evidence=evidence,
+            stage="open" if not min(above) <= bar else "holding",
+        )
+    ]
+
+
+RULE = Rule(
+    name="eval-loss-rise",
+    check=check,
+    limits=Limits(),
+    on=(Sample, EvalResult),
+    silenced_by=("loss-not-finite", "divergence", "lora-exploding"),
+)

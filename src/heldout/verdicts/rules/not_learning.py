@@ -1,0 +1,131 @@
+"""After a tenth of its budget the run has learned nothing that shows.
+
+Checks: past warm-up and `share` of the budget, while the learning rate is above 0, the losses of evaluations
+(four or more, the first of them early) stay within `still` of each other; or, in runs without such, the
+training loss of the later half is surely less than `fall` below that of the first tenth (mean log loss, three
+standard errors). It resolves when either falls.
+
+Why: a rate far too low, frozen adapters or masked labels look like a calm run. Nothing will come of
+the rest of the budget either.
+
+What to do: check that adapters are trained, that labels are not masked, and raise the learning rate.
+
+When it is wrong: a model that already knows the data has nothing to learn; a reward-based loss does not
+fall when things go well. A noisy training loss hides slow learning and slow failure alike: then
+this rule waits, and a fixed held-out set sees it.
+
+Source: SageMaker Debugger's LossNotDecreasing asks the same question and warns in 55 % of healthy public
+runs (docs/alerts.md); the interval is what keeps this one from it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from heldout.derive.held_out import HeldOut, held_out
+from heldout.derive.history import History
+from heldout.derive.schedule import budget, rate_name, rewarded, warmup_end
+from heldout.records import EvalResult, Sample
+from heldout.stats.robust import LossTrail
+from heldout.verdicts.rule import Finding, NotChecked, Rule, Stage
+
+HEAD = 10
+"""One row in so many is the beginning."""
+LOOSER = 2.0
+"""Times the fall that is none: beyond it the alert resolves."""
+CLEAR = 0.1
+"""A fall of the training loss by this share is learning, whatever the evaluations say."""
+EARLY = 0.2
+"""Share of the budget by which the first evaluation must have been made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Thresholds of this rule."""
+
+    share: float = 0.1
+    """Share of the budget after warm-up before which nothing is expected."""
+    still: float = 0.002
+    """Evaluations of a fixed set within this share of each other show no learning: they are paired, and
+    healthy public runs moved by 4 % and more over their first four (docs/alerts.md)."""
+    evals: int = 4
+    """Evaluations needed."""
+    fall: float = 0.03
+    """A fall of the training loss by less than this share is none; healthy public runs may have fallen by
+    4 % at least, and most by far more, once so much of their budget is used (docs/alerts.md)."""
+    rows: int = 60
+    """Training losses needed: fewer cannot show so small a fall to be absent."""
+
+
+def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
+    """Find a loss that has not fallen."""
+    trail = history.fold(history.loss, LossTrail)
+    if trail.n >= limits.rows and _fall(trail) > CLEAR:
+        return []
+    if trail.near_zero or rewarded(history):
+        return NotChecked("a policy's loss, or one next to zero, does not show learning")
+    total = budget(history)
+    if not total:
+        return NotChecked("the number of steps planned is not known")
+    curve = held_out(history)
+    by_evaluations = len(curve) >= limits.evals and curve.steps[0] <= EARLY * total
+    if not by_evaluations and trail.n < limits.rows:
+        return NotChecked(f"needs {limits.evals} evaluations or {limits.rows} training losses")
+    if history.step < warmup_end(history) + limits.share * total:
+        return []
+    if history.columns.get(rate_name(history)).last <= 0:
+        return []
+    return _still(curve, limits) if by_evaluations else _flat(trail, limits)
+
+
+def _fall(trail: LossTrail) -> float:
+    """How far the mean log loss of the later half lies below that of the beginning."""
+    n = trail.n
+    return trail.mean(0, _head(n)) - trail.mean(n // 2, n)
+
+
+def _head(rows: int) -> int:
+    return max(5, rows // HEAD)
+
+
+def _still(curve: HeldOut, limits: Limits) -> list[Finding]:
+    steps, losses = curve.steps, curve.losses
+    moved = (max(losses) - min(losses)) / abs(losses[0]) if losses[0] else math.nan
+    if moved > limits.still:
+        return []
+    text = (
+        f"Nothing is learned: the held-out loss is {losses[-1]:.4g} and moved by {moved:.2%} over "
+        f"{len(losses)} evaluations (steps {steps[0]} to {steps[-1]})"
+    )
+    evidence = {"first": losses[0], "last": losses[-1], "moved": moved, "evaluations": len(losses)}
+    return [_finding(text, evidence)]
+
+
+def _flat(trail: LossTrail, limits: Limits) -> list[Finding]:
+    fall = _fall(trail)
+    error = trail.noise * math.sqrt(1 / _head(trail.n) + 2 / trail.n)
+    if fall > LOOSER * limits.fall:
+        return []
+    text = (
+        f"Nothing is learned: the training loss has fallen by {fall:.1%} +- {error:.1%} since the "
+        f"beginning, over {trail.n} rows"
+    )
+    evidence = {"fall": fall, "error": error, "rows": trail.n, "level": trail.level}
+    return [_finding(text, evidence, "open" if fall + 3 * error <= limits.fall else "holding")]
+
+
+def _finding(text: str, evidence: dict[str, float], stage: Stage = "open") -> Finding:
+    action = (
+        "Check that adapters are trained and labels not masked; else raise the learning rate 10x."
+    )
+    return Finding(level="warning", message=text, action=action, evidence=evidence, stage=stage)
+
+
+RULE = Rule(
+    name="not-learning",
+    check=check,
+    limits=Limits(),
+    on=(Sample, EvalResult),
+    silenced_by=("loss-not-finite", "divergence"),
+)

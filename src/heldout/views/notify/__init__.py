@@ -1,0 +1,1 @@
+"""Messages about a run's alerts, sent where the user looks: chat, e-mail, webhooks, the desktop."""

@@ -1,0 +1,169 @@
+"""Several runs on shared axes: their curves, their last numbers, what their settings differ in, and
+whether one answers the same fixed set better than another, example by example.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from heldout.derive.clock import Clock
+from heldout.derive.columns import Series
+from heldout.derive.comparison import Since, between
+from heldout.derive.history import History
+from heldout.records import Item, encode
+
+MOST_RUNS = 8
+"""As many as can be told apart in one chart."""
+BUCKETS = 200
+STREAMING = "loss/streaming"
+TOKENS = "throughput/total_tokens"
+SPEED = "throughput/tokens_per_second"
+EVAL_FIELDS = ("em", "em_low", "em_high", "ce", "ce_low", "ce_high", "ece", "ece_low", "ece_high")
+MOST_VALUE = 300
+FACTS = ("model", "learning_rate", "total_steps", "source")
+
+
+def side(name: str, history: History, clock: Clock) -> dict[str, Any]:
+    """Return one run's curves over steps, tokens and seconds, its last numbers and its settings."""
+    run, evals, decision = history.run, history.evals, history.decision
+    axes = _Axes(history.columns.get(TOKENS), clock.seconds)
+    steps, values = history.columns.get(STREAMING).minmax(BUCKETS)
+    last = evals[-1] if evals else None
+    return {
+        "id": name,
+        "state": history.state,
+        "step": history.step,
+        "set": msgspec.to_builtins(run.eval_set) if run and run.eval_set else None,
+        "streaming": {**axes.at(steps.tolist()), "values": values.tolist()},
+        "evals": {
+            **axes.at([result.step for result in evals]),
+            **{field: [getattr(result, field) for result in evals] for field in EVAL_FIELDS},
+        },
+        "final": {
+            **{field: getattr(last, field) if last else None for field in (*EVAL_FIELDS, "n")},
+            "eval_step": last.step if last else None,
+            "streaming_ce": _last(history, STREAMING),
+            "tokens": _last(history, TOKENS),
+            "tokens_per_second": _last(history, SPEED),
+            "seconds": clock.seconds.last if len(clock.seconds) else None,
+            "total_steps": run.total_steps if run else None,
+            "best_checkpoint": decision.checkpoint if decision else None,
+            "action": decision.action if decision else None,
+        },
+    }
+
+
+def settings(history: History) -> dict[str, str]:
+    """Everything a run was started with, as text by dotted name."""
+    run = history.run
+    if run is None:
+        return {}
+    found: dict[str, str] = {name: _told(getattr(run, name)) for name in FACTS}
+    if run.eval_set:
+        found |= {f"fixed set.{k}": _told(getattr(run.eval_set, k)) for k in ("path", "hash", "n")}
+    found |= _flat(run.config, "")
+    return found | {f"environment.{name}": value for name, value in run.environment.items()}
+
+
+def differences(every: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return a line a setting: its value in each run (None where it has none), and whether they differ."""
+    names = dict.fromkeys(name for each in every for name in each)
+    lines = []
+    for name in names:
+        values = [each.get(name) for each in every]
+        lines.append({"name": name, "values": values, "differs": len(set(values)) > 1})
+    return lines
+
+
+def pair(one: History, other: History) -> dict[str, Any]:
+    """Compare the last evaluations of two runs example by example, the first as the reference.
+
+    `{reason}` instead where they cannot be compared.
+    """
+    reason = _why_not(one, other)
+    if reason:
+        return {"reason": reason}
+    found = between(one.last_items, other.last_items)
+    if found is None:
+        return {"reason": "the two evaluations share no example"}
+    facts: dict[str, Any] = msgspec.to_builtins(found)
+    steps = [one.evals[-1].step, other.evals[-1].step]
+    return {**facts, "steps": steps, "says": _says(found)}
+
+
+def latest_by_id(history: History) -> dict[str, Item]:
+    """The examples of the latest evaluation."""
+    return {item.id: item for item in history.last_items}
+
+
+def same_set(one: History, other: History) -> bool:
+    """Whether two runs were scored on the same fixed set, by the hash of its content."""
+    hashes = [h.run.eval_set.hash if h.run and h.run.eval_set else "" for h in (one, other)]
+    return hashes[0] == hashes[1] != ""
+
+
+def _says(found: Since) -> str:
+    """What the interval of the difference tells, by itself."""
+    if found.em_change_low > 0:
+        return "better"
+    return "worse" if found.em_change_high < 0 else "no difference shown"
+
+
+def _why_not(one: History, other: History) -> str:
+    for history in (one, other):
+        name = history.run.id if history.run else "one run"
+        if not (history.run and history.run.eval_set):
+            return f"{name} has no fixed set"
+        if not history.evals:
+            return f"{name} has not been evaluated yet"
+    if not same_set(one, other):
+        return "they were scored on different fixed sets, so their examples cannot be paired"
+    return ""
+
+
+class _Axes:
+    """Where a step stands on each of the axes."""
+
+    def __init__(self, tokens: Series, seconds: Series) -> None:
+        self._by_name = {
+            "tokens": (tokens.steps.tolist(), tokens.values.tolist()),
+            "seconds": (seconds.steps.tolist(), seconds.values.tolist()),
+        }
+
+    def at(self, steps: list[int]) -> dict[str, Any]:
+        """The steps, and their tokens and seconds; [] for an axis that was never recorded."""
+        found: dict[str, Any] = {"steps": steps}
+        for name, (known, values) in self._by_name.items():
+            found[name] = [_before(known, values, step) for step in steps] if known else []
+        return found
+
+
+def _before(steps: list[int], values: list[float], step: int) -> float:
+    """The last value at or before `step`; 0 before the first."""
+    at = bisect_right(steps, step) - 1
+    return values[at] if at >= 0 else 0.0
+
+
+def _last(history: History, name: str) -> float | None:
+    series = history.columns.get(name)
+    return series.last if len(series) else None
+
+
+def _flat(value: Mapping[str, Any], under: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, item in value.items():
+        name = f"{under}.{key}" if under else str(key)
+        if isinstance(item, dict) and item:
+            found |= _flat(item, name)
+        else:
+            found[name] = _told(item)
+    return found
+
+
+def _told(value: Any) -> str:
+    text = value if isinstance(value, str) else encode(value).decode()
+    return text if len(text) <= MOST_VALUE else text[:MOST_VALUE] + "…"

@@ -1,0 +1,295 @@
+"""The list of runs, kept up to date without reading a journal twice.
+
+Each run is folded once into an `Overview`; what was appended is folded on. A first look has a budget
+of time: journals it does not reach are known by their first and last part until a thread has read the
+rest. Every change has a number, by which a page that was away gets what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+
+from heldout.derive.overview import Overview
+from heldout.records import AnyRecord, decode, encode
+from heldout.store.annotations import FILE_NAME as ANNOTATIONS
+from heldout.store.annotations import read_annotation
+from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
+from heldout.store.heartbeat import standing
+from heldout.store.journal import FILE_NAME as JOURNAL
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 15.0
+FIRST_LOOK_SECONDS = 0.15
+"""Time the first answer may take for whole journals; the others are shown by their two ends."""
+HEAD_BYTES = 1 << 14
+TAIL_BYTES = 1 << 15
+PART_BYTES = 1 << 22
+"""A journal is read in parts of this size, so that a long one is not in memory at once."""
+BESIDE = (HEARTBEAT, ANNOTATIONS)
+PASSED_OVER = (b'{"type":"item"', b'{"type":"layers"', b'{"type":"metric"')
+"""Most of a journal's bytes, and nothing that the list shows."""
+
+
+class Entry:
+    """One run as the list knows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.overview = Overview()
+        self.offset = 0
+        self.is_read = False
+        """Whether every whole line of the journal is folded."""
+        self.version = 0
+        self.seen: tuple[tuple[int, int], ...] = ()
+        """Size and time of the files that the line was made from."""
+        self.line: dict[str, Any] = {}
+
+    def look(self, *, read: bool) -> bool:
+        """Take in what was appended, one part at most; returns whether the line has changed.
+
+        A journal that is not read to its end yet is shown by its two ends; without `read` it is left
+        at that. Raises `OSError`.
+        """
+        journal = self.folder / JOURNAL
+        seen = (_stamp(journal), *(_found(self.folder / name) for name in BESIDE))
+        if seen == self.seen and (self.is_read or not read):
+            return False
+        size = seen[0][0]
+        if size < self.offset:
+            self.overview, self.offset = Overview(), 0
+        if read or self.is_read or size <= HEAD_BYTES + TAIL_BYTES:
+            self._read_on(journal)
+        overview = self.overview if self.is_read else _by_its_ends(journal, size)
+        self._judge_heartbeat(journal, overview, self.offset if self.is_read else size)
+        self.seen = seen
+        line = self._line(overview)
+        changed = line != self.line
+        self.line = line
+        return changed
+
+    def _read_on(self, journal: Path) -> None:
+        with journal.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(PART_BYTES)
+            if len(data) == PART_BYTES:
+                data += file.readline()
+            end = data.rfind(b"\n") + 1
+            for record in _records(data[:end]):
+                self.overview.add(record)
+            self.offset += end
+            self.is_read = len(data) < PART_BYTES
+
+    def _judge_heartbeat(self, journal: Path, overview: Overview, offset: int) -> None:
+        for verdict in standing(journal, offset):
+            overview.history.add(verdict)
+
+    def _line(self, overview: Overview) -> dict[str, Any]:
+        said = read_annotation(self.folder)
+        return {
+            "id": self.folder.name,
+            **overview.summary(),
+            "partial": not self.is_read,
+            "tags": said.tags,
+            "note": said.note,
+        }
+
+
+class RunsIndex:
+    """The lines of all runs in a folder, and who waits for them to change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.closing = False
+        self.version = 0
+        self.name = secrets.token_hex(4)
+        """Names this index: numbers of changes mean nothing to another one."""
+        self._entries: dict[str, Entry] = {}
+        self._gone: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._wakes: set[asyncio.Event] = set()
+        self._poller: asyncio.Task[None] | None = None
+        self._reader: threading.Thread | None = None
+
+    async def lines(self) -> dict[str, Any]:
+        """Return every run, newest first, within about the first look's time."""
+        found = await run_in_threadpool(self._lines)
+        behind = any(line["partial"] for line in found["runs"])
+        if behind and not (self._reader and self._reader.is_alive()):
+            self._reader = threading.Thread(target=self._read_the_rest, daemon=True)
+            self._reader.start()
+        return found
+
+    async def events(self, since: str) -> AsyncIterator[tuple[str, bytes] | None]:
+        """Yield `(id, data)` for every change after `since`, and None when nothing is new for a while."""
+        wake = asyncio.Event()
+        self._wakes.add(wake)
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll())
+        name, _, number = since.partition("-")
+        version = int(number) if name == self.name and number.isdecimal() else -1
+        try:
+            while not self.closing:
+                wake.clear()
+                if version < self.version:
+                    version, data = await run_in_threadpool(self._since, version)
+                    yield f"{self.name}-{version}", data
+                try:
+                    await asyncio.wait_for(wake.wait(), KEEP_ALIVE_SECONDS)
+                except TimeoutError:
+                    yield None
+        finally:
+            self._wakes.discard(wake)
+            if not self._wakes and self._poller is not None:
+                self._poller.cancel()
+                self._poller = None
+
+    async def look_now(self) -> None:
+        """Take in what has just been written, and tell who waits."""
+        await run_in_threadpool(self.look, FIRST_LOOK_SECONDS)
+        self._wake()
+
+    def close(self) -> None:
+        """Let every connected page go, so that the server can end."""
+        self.closing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+    async def _poll(self) -> None:
+        told = -1
+        while not self.closing:
+            try:
+                await run_in_threadpool(self.look, FIRST_LOOK_SECONDS)
+            except Exception:  # a file system that is away comes back; the page shows the age
+                _log.exception("cannot look at %s", self.root)
+            if self.version != told:
+                told = self.version
+                self._wake()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def look(self, budget: float) -> None:
+        """Take in what has changed; journals not read yet as far as `budget` seconds go."""
+        end = time.monotonic() + budget
+        with self._lock:
+            present = _folders(self.root)
+            for name in self._entries.keys() - present.keys():
+                self._forget(name)
+            for name in present.keys() - self._entries.keys():
+                self._entries[name] = Entry(present[name])
+            for entry in self._newest_first():
+                self._look(entry, read=time.monotonic() < end)
+
+    def _look(self, entry: Entry, *, read: bool) -> bool:
+        """Take in what is new of one run; False where its journal cannot be read (now)."""
+        try:
+            if entry.look(read=read):
+                entry.version = self._next()
+        except OSError as error:
+            if entry.line and isinstance(error, FileNotFoundError):
+                self._forget(entry.folder.name)
+            return False
+        return True
+
+    def _forget(self, name: str) -> None:
+        del self._entries[name]
+        self._gone[name] = self._next()
+
+    def _next(self) -> int:
+        self.version += 1
+        return self.version
+
+    def _lines(self) -> dict[str, Any]:
+        self.look(FIRST_LOOK_SECONDS)
+        with self._lock:
+            runs = [entry.line for entry in self._newest_first() if entry.line]
+            return {
+                "runs": runs,
+                "version": f"{self.name}-{self.version}",
+                "single": (self.root / JOURNAL).is_file(),
+                "now": time.time(),
+            }
+
+    def _read_the_rest(self) -> None:
+        for entry in self._newest_first():
+            while entry.line and not entry.is_read and not self.closing:
+                with self._lock:
+                    if entry.folder.name not in self._entries or not self._look(entry, read=True):
+                        break
+
+    def _since(self, version: int) -> tuple[int, bytes]:
+        with self._lock:
+            changed = [e.line for e in self._newest_first() if e.version > version and e.line]
+            gone = [
+                name
+                for name, at in self._gone.items()
+                if at > version and name not in self._entries
+            ]
+            whole = version < 0
+            data = {"runs": changed, "gone": gone, "whole": whole, "now": time.time()}
+            return self.version, encode(data)
+
+    def _newest_first(self) -> list[Entry]:
+        """The entries by the last write; those never looked at last, by name from the end."""
+        entries = sorted(self._entries.values(), key=lambda entry: entry.folder.name, reverse=True)
+        return sorted(entries, key=lambda entry: -entry.seen[0][1] if entry.seen else 1)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The run folders in `root` by name; `root` itself where it is one."""
+    if (root / JOURNAL).is_file():
+        return {root.name: root}
+    try:
+        with os.scandir(root) as listing:
+            return {each.name: root / each.name for each in listing if each.is_dir()}
+    except OSError:
+        return {}
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _found(path: Path) -> tuple[int, int]:
+    try:
+        return _stamp(path)
+    except OSError:
+        return 0, 0
+
+
+def _by_its_ends(journal: Path, size: int) -> Overview:
+    """What the first and the last part of a journal say; what stands between them is not known yet."""
+    overview = Overview()
+    with journal.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(size - TAIL_BYTES)
+        tail = file.read(TAIL_BYTES)
+    for data in (head[: head.rfind(b"\n") + 1], tail[tail.find(b"\n") + 1 : tail.rfind(b"\n") + 1]):
+        for record in _records(data):
+            overview.add(record)
+    return overview
+
+
+def _records(data: bytes) -> Iterator[AnyRecord]:
+    for line in data.split(b"\n"):
+        if not line or line.startswith(PASSED_OVER):
+            continue
+        try:
+            yield decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
