@@ -18,6 +18,7 @@ from heldout.evals.evaluate import Evaluator
 from heldout.evals.fixed_set import Example, FixedSet
 from heldout.evals.options import EvalOptions
 from heldout.evals.training_rows import evenly_spaced
+from heldout.train.checkpoints import CHECKPOINTS
 
 TIMED = 16
 """Examples that are scored to time an evaluation."""
@@ -63,12 +64,14 @@ def checkpoint_bytes(
     return trained * size * (1 + moments) + files
 
 
-def free_bytes(folder: Path) -> int:
-    """Free bytes where `folder` is, or will be."""
-    there = folder.absolute()
+def free_bytes(settings: Mapping[str, Any]) -> int:
+    """Free bytes where the run is or will be, and those that its checkpoints take already."""
+    there = runs = Path(settings["output.runs"]).absolute()
     while not there.exists():
         there = there.parent
-    return shutil.disk_usage(there).free
+    kept = runs / (settings["output.run"] or "") / CHECKPOINTS
+    taken = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
+    return shutil.disk_usage(there).free + taken
 
 
 def timed(

@@ -110,7 +110,7 @@ def before_training(settings: Mapping[str, Any], sets: Sets) -> Data | None:
         said = "\n".join(f"{each.rule}: {each.message}\n  {each.action}" for each in grave)
         hint = "heldout check shows more. To train all the same: check.data: false"
         raise DataError(
-            f"{settings['data.train']}: not trained, the data is at fault.\n{said}\n{hint}"
+            f"{settings['data.train']}: not trained, the check found errors.\n{said}\n{hint}"
         )
     return found.data if found.data.looked_at else None
 
@@ -295,7 +295,7 @@ def _estimate(settings: Mapping[str, Any], sets: Sets, sized: bool) -> Estimate:
         evaluations=len(evaluation_steps(settings)),
         checkpoint_bytes=size,
         checkpoints=most_checkpoints(settings),
-        free_bytes=free_bytes(Path(settings["output.runs"])),
+        free_bytes=free_bytes(settings),
     )
 
 

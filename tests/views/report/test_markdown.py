@@ -14,7 +14,10 @@ from heldout.records import AnyRecord, Checkpoint, Decision, Verdict
 from heldout.views.report.markdown import escaped, markdown_report
 from heldout.views.report.past import past_alerts
 
-NASTY = "# <script>x</script> [a](javascript:b) ![i](https://x.test/p.png) @team | `c` *d*\n\n- e\x1b[0m\u202e"
+NASTY = (
+    "# <script>x</script> [a](javascript:b) ![i](https://x.test/p.png) @team | `c` *d*"
+    "\n\n- e\x1b[0m\u202e"
+)
 
 
 def told(records: list[AnyRecord]) -> str:

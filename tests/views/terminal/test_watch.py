@@ -146,7 +146,7 @@ def test_a_silent_run_is_pointed_out() -> None:
 
 def hostile() -> list[AnyRecord]:
     records: list[AnyRecord] = [run_record()]
-    records += [record for record in eval_records(20, 30)]
+    records += eval_records(20, 30)
     records += [
         Checkpoint(step=20, time=STARTED, path=NASTY),
         Verdict(

@@ -6,6 +6,7 @@ Every number stands with what it was counted on; nothing is told by colour alone
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,8 @@ from heldout.views.terminal.watch_text import LEVELS, clean, heading, joined, ra
 Lines = list[Text]
 Snapshot = Mapping[str, Any]
 
+SHADED = 12
+"""Columns of a cell that has room for a shade before its number."""
 SHADES = ("  ", "░░", "▒▒", "▓▓", "██")
 MARKED = ("loss/step", "loss/logged", "loss/streaming")
 """The series whose values that are not finite are marked on the curve."""
@@ -178,17 +181,15 @@ def exact_match(now: Snapshot) -> Block:
         best = "◆ saved, and best or tied with it" if tied else ""
         lines = [heading("Exact match", width, best)]
         shown = evals[-min(LAST_EVALS, height - 1) :] if height > 1 else []
-        for result in shown:
-            low, high, n = result["em_low"], result["em_high"], result["n"]
+        notes = [f" [{x['em_low']:.1%}, {x['em_high']:.1%}] of {x['n']}" for x in shown]
+        widest = max(map(len, notes), default=0)
+        for result, note in zip(shown, notes, strict=True):
             mark = "◆" if result["step"] in steps else " "
             left = f"{result['step']:>7,} {mark} {result['em']:>6.1%} "
-            note = f" [{low:.1%}, {high:.1%}] of {n}"
-            room = width - len(left) - len(note)
-            lines.append(
-                Text(left, no_wrap=True)
-                .append(_interval(result["em"], low, high, room), "cyan")
-                .append(note, "dim")
-            )
+            room = width - len(left) - widest
+            scale = _interval(result["em"], result["em_low"], result["em_high"], room)
+            line = Text(left, no_wrap=True).append(scale, "cyan")
+            lines.append(line.append(f"{note:>{widest}}", "dim"))
         return lines
 
     return Block(draw, least=3)
@@ -212,30 +213,19 @@ def heatmap(now: Snapshot) -> Block:
         title = "Pattern × length"
         if not matrix.get("patterns"):
             return [heading(title, width), Text(_not_evaluated(now), style="dim")][:height]
-        cells = {(cell["pattern"], cell["bin"]): cell for cell in matrix["cells"]}
         rows = sorted(matrix["rows"], key=lambda row: (row["em"] is None, row["em"] or 0.0))
-        names = [_pattern(row["pattern"]) for row in rows]
-        widest = max(len(f"{cell['correct']}/{cell['seen']}") for cell in [*cells.values(), *rows])
-        each = max(12, widest + 4) if width >= 60 else max(9, widest + 2)
-        first = min(max(map(len, names)), max(8, width // 4)) + 1
-        bins = [name for name in matrix["bins"] if any(name == filled for _, filled in cells)]
-        fits = max(1, (width - first) // each - 1)
-        dropped = len(bins) - fits
-        if dropped > 0:
-            seen = {b: sum(c["seen"] for (_, bb), c in cells.items() if bb == b) for b in bins}
-            kept = sorted(bins, key=lambda b: -seen[b])[:fits]
-            bins = [name for name in bins if name in kept]
-        note = "EM, n" + (f"; {dropped} rarer lengths left out" if dropped > 0 else "")
-        head = Text(" " * first, style="dim", no_wrap=True)
-        for name in [*bins, "all"]:
-            head.append(f"{name:<{each}}")
-        lines = [heading(title, width, note), head]
+        first = min(max(len(_pattern(row["pattern"])) for row in rows), max(8, width // 4)) + 1
+        bins, each, dropped = _columns(matrix, width - first)
+        note = "EM, n" + (f"; {dropped} rarer lengths left out" if dropped else "")
+        head = " " * first + "".join(f"{name:<{each}}" for name in [*bins, "all"])
+        lines = [heading(title, width, note), Text(head, style="dim", no_wrap=True)]
         room = height - len(lines)
         more = len(rows) - room
-        for name, row in list(zip(names, rows, strict=True))[: room - 1 if more > 0 else room]:
-            line = Text(f"{name[: first - 1]:<{first}}", no_wrap=True)
-            for where in [*bins, None]:
-                cell = row if where is None else cells.get((row["pattern"], where))
+        cells = {(cell["pattern"], cell["bin"]): cell for cell in matrix["cells"]}
+        for row in rows[: room - 1 if more > 0 else room]:
+            name = _pattern(row["pattern"])[: first - 1]
+            line = Text(f"{name:<{first}}", no_wrap=True)
+            for cell in [*(cells.get((row["pattern"], name)) for name in bins), row]:
                 line.append_text(_cell(cell, each))
             lines.append(line)
         if more > 0:
@@ -243,6 +233,22 @@ def heatmap(now: Snapshot) -> Block:
         return lines[:height]
 
     return Block(draw, least=4)
+
+
+def _columns(matrix: Mapping[str, Any], width: int) -> tuple[list[str], int, int]:
+    """The length bins that fit beside "all", a column's width, and how many bins had to go.
+
+    Those with the most examples stay; the columns are wide enough for shades where all fit so.
+    """
+    seen: Counter[str] = Counter()
+    for cell in matrix["cells"]:
+        seen[cell["bin"]] += cell["seen"]
+    bins = [name for name in matrix["bins"] if seen[name]]
+    widest = max(len(f"{row['correct']}/{row['seen']}") for row in matrix["rows"])
+    wide, narrow = max(SHADED, widest + 5), max(9, widest + 3)
+    each = wide if (len(bins) + 1) * wide <= width else narrow
+    kept = sorted(bins, key=lambda name: -seen[name])[: max(1, width // each - 1)]
+    return [name for name in bins if name in kept], each, len(bins) - len(kept)
 
 
 def _pattern(name: str) -> str:
@@ -256,7 +262,7 @@ def _cell(cell: Mapping[str, Any] | None, width: int) -> Text:
         return Text(f"{'? ' + str(cell['correct']) + '/' + str(cell['seen']):<{width}}", "dim")
     em = cell["em"]
     cell_text = Text(no_wrap=True)
-    if width >= 12:
+    if width >= SHADED:
         shade = SHADES[min(len(SHADES) - 1, int(em * len(SHADES)))]
         cell_text.append(f"{shade} ", "cyan")
     cell_text.append(f"{em:>4.0%} ").append(str(cell["seen"]), "dim")
