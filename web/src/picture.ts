@@ -26,7 +26,7 @@ export function exporting(element: Element, source: Source): () => void {
 }
 
 type Mark =
-  | { kind: "box"; x: number; y: number; width: number; height: number; fill: string; stroke: string; radius: number; opacity: number }
+  | { kind: "box"; x: number; y: number; width: number; height: number; fill: string; stroke: string; radius: number; opacity: number; hatch?: string; ramp?: string[] }
   | { kind: "text"; x: number; y: number; text: string; fill: string; font: Font; opacity: number }
   | { kind: "path"; x: number; y: number; scaleX: number; scaleY: number; d: string; fill: string; stroke: string; width: number; dash: number[]; opacity: number }
   | { kind: "chart"; x: number; y: number; width: number; height: number; svg: string; canvas: HTMLCanvasElement };
@@ -57,11 +57,17 @@ function marksOf(root: Element): Mark[] {
       drawing(element, x, y, box, opacity, marks);
       return;
     }
-    const fill = colourOf(style.backgroundColor) || (style.backgroundImage === "none" ? "" : lastColour(style.backgroundImage));
+    const painted = coloursOf(style.backgroundImage);
+    const hatched = style.backgroundImage.startsWith("repeating");
+    const fill = colourOf(style.backgroundColor) || (hatched ? painted.at(-1) ?? "" : "");
     const stroke = style.borderTopWidth !== "0px" && style.borderTopStyle !== "none" && style.borderLeftWidth !== "0px"
-      ? colourOf(style.borderTopColor) : "";
-    if ((fill || stroke) && element !== root) {
-      marks.push({ kind: "box", x, y, width: box.width, height: box.height, fill, stroke, radius: Math.min(parseFloat(style.borderTopLeftRadius) || 0, box.height / 2), opacity });
+      ? colourOf(style.borderTopColor) : style.boxShadow.includes("inset") ? coloursOf(style.boxShadow)[0] ?? "" : "";
+    if ((fill || stroke || painted.length > 0) && element !== root) {
+      marks.push({
+        kind: "box", x, y, width: box.width, height: box.height, fill, stroke, opacity,
+        radius: Math.min(parseFloat(style.borderTopLeftRadius) || 0, box.height / 2),
+        ...(painted.length === 0 ? {} : hatched ? { hatch: painted[0] as string } : { ramp: painted }),
+      });
     } else if (style.borderTopWidth !== "0px" && style.borderTopStyle !== "none" && element !== root) {
       marks.push({ kind: "box", x, y, width: box.width, height: parseFloat(style.borderTopWidth), fill: colourOf(style.borderTopColor), stroke: "", radius: 0, opacity });
     }
@@ -139,10 +145,12 @@ function colourOf(text: string): string {
   return a === 255 ? `rgb(${r},${g},${b})` : a === 0 ? "" : `rgba(${r},${g},${b},${(a / 255).toFixed(3)})`;
 }
 
-/** Of a gradient the last colour: hatched ground becomes plain, a ramp its full end. */
-function lastColour(image: string): string {
-  return colourOf(image.match(/(?:rgba?|oklab|color)\([^)]*\)/g)?.at(-1) ?? "");
+/** The colours in a gradient or a shadow, in order. */
+function coloursOf(text: string): string[] {
+  return (text.match(/(?:rgba?|oklab|color)\([^)]*\)/g) ?? []).map(colourOf).filter(Boolean);
 }
+
+const HATCH_PIXELS = 7;
 
 function escape(text: string): string {
   return text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, "");
@@ -154,12 +162,27 @@ function extent(root: Element): { width: number; height: number; ground: string 
   return { width: Math.ceil(box.width) + 2 * PADDING, height: Math.ceil(box.height) + 2 * PADDING, ground };
 }
 
+type Box = Extract<Mark, { kind: "box" }>;
+
+function boxSvg(mark: Box, id: string): string {
+  const rect = (fill: string, stroke: string) => `<rect x="${r(mark.x)}" y="${r(mark.y)}" width="${r(mark.width)}" height="${r(mark.height)}" rx="${r(mark.radius)}" fill="${fill || "none"}"${stroke ? ` stroke="${stroke}"` : ""} opacity="${mark.opacity}"/>`;
+  if (mark.ramp) {
+    const stops = mark.ramp.map((colour, i) => `<stop offset="${i / Math.max(1, (mark.ramp as string[]).length - 1)}" stop-color="${colour}"/>`);
+    return `<linearGradient id="${id}">${stops.join("")}</linearGradient>${rect(`url(#${id})`, mark.stroke)}`;
+  }
+  if (mark.hatch) {
+    const pattern = `<pattern id="${id}" width="${HATCH_PIXELS}" height="${HATCH_PIXELS}" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.5" height="${HATCH_PIXELS}" fill="${mark.hatch}"/></pattern>`;
+    return pattern + rect(mark.fill, mark.stroke) + rect(`url(#${id})`, "");
+  }
+  return rect(mark.fill, mark.stroke);
+}
+
 export function toSvg(root: Element): string {
   const { width, height, ground } = extent(root);
-  const parts = marksOf(root).map((mark) => {
+  const parts = marksOf(root).map((mark, i) => {
     switch (mark.kind) {
       case "box":
-        return `<rect x="${r(mark.x)}" y="${r(mark.y)}" width="${r(mark.width)}" height="${r(mark.height)}" rx="${r(mark.radius)}" fill="${mark.fill || "none"}"${mark.stroke ? ` stroke="${mark.stroke}"` : ""} opacity="${mark.opacity}"/>`;
+        return boxSvg(mark, `fill-${i}`);
       case "text":
         return `<text x="${r(mark.x)}" y="${r(mark.y)}" fill="${mark.fill}" font-size="${mark.font.size}" font-weight="${mark.font.weight}" font-family="${escape(mark.font.family)}" opacity="${mark.opacity}">${escape(mark.text)}</text>`;
       case "path":
@@ -202,9 +225,15 @@ function paintOn(paper: CanvasRenderingContext2D, mark: Exclude<Mark, { kind: "c
     return;
   }
   if (mark.kind === "box") {
+    if (mark.ramp) {
+      const ramp = paper.createLinearGradient(mark.x, 0, mark.x + mark.width, 0);
+      mark.ramp.forEach((colour, i, { length }) => ramp.addColorStop(i / Math.max(1, length - 1), colour));
+      paper.fillStyle = ramp;
+    }
     paper.beginPath();
     paper.roundRect(mark.x, mark.y, mark.width, mark.height, mark.radius);
     paper.fill();
+    if (mark.hatch) hatch(paper, mark, mark.hatch);
     if (mark.stroke) {
       paper.strokeStyle = mark.stroke;
       paper.stroke();
@@ -220,6 +249,21 @@ function paintOn(paper: CanvasRenderingContext2D, mark: Exclude<Mark, { kind: "c
     paper.setLineDash(mark.dash);
     paper.stroke(path);
   }
+}
+
+/** Slanted strokes inside of a box whose outline is the present path. */
+function hatch(paper: CanvasRenderingContext2D, { x, y, width, height }: Box, colour: string): void {
+  paper.save();
+  paper.clip();
+  paper.strokeStyle = colour;
+  paper.lineWidth = 1.5;
+  const lines = new Path2D();
+  for (let at = x - height; at < x + width; at += HATCH_PIXELS * Math.SQRT2) {
+    lines.moveTo(at, y + height);
+    lines.lineTo(at + height, y);
+  }
+  paper.stroke(lines);
+  paper.restore();
 }
 
 function r(x: number): string {

@@ -1,8 +1,10 @@
 /** The reliability diagram: how often the model is right when it says how sure it is. */
 
+import { useEffect, useRef } from "preact/hooks";
 import { toNumber } from "./fold";
 import { formatChange, formatNumber, formatPercent, formatShare } from "./format";
 import { Fold } from "./panel";
+import { exporting, type TableData } from "./picture";
 import type { Bin } from "./records";
 import type { FixedEval } from "./snapshot";
 
@@ -14,13 +16,15 @@ const HEIGHT = SIDE + BARS + 34;
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 export function Reliability({ last }: { last: FixedEval }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => box.current ? exporting(box.current, { table: () => table(last.bins) }) : undefined);
   const filled = last.bins.filter(({ n }) => n > 0);
   if (filled.length === 0) return null;
   const gap = toNumber(last.confidence_gap);
   const told = `${gap > 0 ? "overconfident" : "underconfident"} by ${formatChange(Math.abs(gap)).slice(1)}`;
   return (
     <div class="reliability">
-      <div class="reliability-picture" data-picture="Reliability diagram">
+      <div class="reliability-picture" ref={box} data-picture="Reliability diagram" data-data="Reliability diagram">
         <p class="axis-title">accuracy by confidence, token by token</p>
         <Diagram bins={last.bins} />
       </div>
@@ -35,25 +39,32 @@ export function Reliability({ last }: { last: FixedEval }) {
         </p>
         <p>On the whole {told}: mean confidence less accuracy.</p>
         <Fold id="reliability-table" title={`As a table (${filled.length} of ${last.bins.length} bins hold tokens)`}>
-          <div data-data="Reliability diagram">
-            <table class="plain-table">
-              <thead><tr><th scope="col">confidence</th><th scope="col">tokens</th><th scope="col">mean</th><th scope="col">right</th></tr></thead>
-              <tbody>
-                {last.bins.map((bin, i) => (
-                  <tr key={i}>
-                    <th scope="row">{edges(i, last.bins.length)}</th>
-                    <td data-value={bin.n}>{formatNumber(bin.n)}</td>
-                    <td data-value={bin.n ? String(bin.confidence) : ""}>{bin.n ? formatPercent(bin.confidence) : "–"}</td>
-                    <td data-value={bin.n ? String(bin.accuracy) : ""}>{bin.n ? formatPercent(bin.accuracy) : "–"}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <table class="plain-table">
+            <thead><tr><th scope="col">confidence</th><th scope="col">tokens</th><th scope="col">mean</th><th scope="col">right</th></tr></thead>
+            <tbody>
+              {last.bins.map((bin, i) => (
+                <tr key={i}>
+                  <th scope="row">{edges(i, last.bins.length)}</th>
+                  <td>{formatNumber(bin.n)}</td>
+                  <td>{bin.n ? formatPercent(bin.confidence) : "–"}</td>
+                  <td>{bin.n ? formatPercent(bin.accuracy) : "–"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
         </Fold>
       </div>
     </div>
   );
+}
+
+function table(bins: readonly Bin[]): TableData {
+  return {
+    columns: ["above", "up to", "n", "confidence", "accuracy"],
+    rows: bins.map(({ n, confidence, accuracy }, i) => [
+      i / bins.length, (i + 1) / bins.length, n, ...(n ? [toNumber(confidence), toNumber(accuracy)] : [null, null]),
+    ]),
+  };
 }
 
 function edges(i: number, of: number): string {

@@ -260,6 +260,8 @@ class Monitor(TrainerCallback):
         self._lap("evaluation" if self._evaluating else "other")
         if self.watch:
             self.watch.log(state.global_step, dict(logs or {}))
+        if "train_runtime" in (logs or {}):
+            self._steering.release(state)
         self._lap("monitor")
 
     @_harmless

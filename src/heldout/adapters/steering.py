@@ -47,6 +47,14 @@ class Steering:
             if folder.is_dir():
                 state.best_model_checkpoint = str(folder)
 
+    def release(self, state: TrainerState) -> None:
+        """The last step is made: with `save_total_limit=1` the Trainer would now delete all but the best.
+
+        It does so to leave what it loads; where nothing is loaded the last checkpoint stays too.
+        """
+        if self._acting and not self._loading:
+            state.best_model_checkpoint = None
+
     def end(self, args: TrainingArguments, state: TrainerState) -> str:
         """Training is over; returns the name of the checkpoint that was loaded, or ""."""
         if not self._loading:

@@ -143,6 +143,7 @@ class LossTrail(LogTrail):
         """Where the lowest level was, and where the level was last near it."""
         self.levels: deque[float] = deque(maxlen=IN_A_ROW)
         self._levels = RunningMedian(LEVEL)
+        self._best_of = LEVEL
         self._sums = array("d", [0.0])
 
     def add(self, step: int, value: float) -> None:
@@ -156,14 +157,18 @@ class LossTrail(LogTrail):
         self.level = self._levels.value
         self.levels.append(self.level)
         if self.level < self.best:
-            self.best, self.best_step = self.level, step
+            self.best, self.best_step, self._best_of = self.level, step, len(self._levels)
         if self.level <= NEAR * self.best:
             self.left_step = step
 
     @property
     def stray(self) -> float:
-        """How far, in logarithms, levels of pure noise may lie apart: noise * sqrt(2 log rows)."""
-        return self.noise * math.sqrt(2 * math.log(self.n))
+        """How far, in logarithms, levels of pure noise may lie apart: noise * sqrt(2 log rows).
+
+        More while the lowest level is a median of m < `LEVEL` rows, whose variance is as 1 / m.
+        """
+        wider = (1 + LEVEL / self._best_of) / 2
+        return self.noise * math.sqrt(2 * math.log(self.n) * wider)
 
     @property
     def near_zero(self) -> bool:

@@ -433,3 +433,28 @@ def test_a_folder_opens_its_latest_run_and_another_can_be_chosen(tmp_path: Path)
         run.until("\x1b[?1049l")
         colours = re.findall(r"\x1b\[[0-9;]*3[0-7][0-9;]*m", run.written)
         assert colours == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--once"], 2, "The loss is not finite."),
+        (["--once", "--plain"], 2, "decision: stop, use checkpoint-20"),
+        ([], 3, "heldout watch --plain, or --once"),
+    ],
+)
+def test_the_command_without_a_terminal(
+    tmp_path: Path, options: list[str], code: int, said: str
+) -> None:
+    folder = write(tmp_path / "first", recorded()).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "heldout", "watch", str(folder), *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+        check=False,
+    )
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout

@@ -173,8 +173,10 @@ def crosses(page: Page, loss: Locator, step: int) -> float:
     x = left + (step - first) * a_step
     page.mouse.move(5, 5)
     loss.blur()
-    found: float = panel(page, "loss").locator("canvas").first.evaluate(
-        CROSSES, [x - a_step - 2, x + a_step + 2]
+    found: float = (
+        panel(page, "loss")
+        .locator("canvas")
+        .first.evaluate(CROSSES, [x - a_step - 2, x + a_step + 2])
     )
     return found
 
@@ -232,7 +234,9 @@ def test_a_line_can_be_hidden_and_shown_again(page: Page, server: str) -> None:
     expect(loss).to_have_attribute("aria-valuetext", re.compile("Token entropy"))
 
 
-def test_the_log_scale_says_which_points_it_cannot_show(page: Page, server: str, runs: Path) -> None:
+def test_the_log_scale_says_which_points_it_cannot_show(
+    page: Page, server: str, runs: Path
+) -> None:
     write(runs / "first", [sample(61, **{"loss/step": 0.0})])
     page.goto(server)
     loss = panel(page, "loss")
@@ -323,11 +327,18 @@ def test_an_alert_is_acknowledged_in_this_browser_until_it_opens_again(
     expect(card).to_contain_text("acknowledged")
     write(runs / "first", [spike(58, "escalated")])
     expect(card.get_by_role("button", name="Acknowledge loss-spike")).to_be_visible()
-    expect(alerts.locator(".alert", has_text="loss-not-finite")).not_to_contain_text("in this browser")
+    expect(alerts.locator(".alert", has_text="loss-not-finite")).not_to_contain_text(
+        "in this browser"
+    )
 
 
 def test_the_history_tells_all_an_alert_went_through(page: Page, server: str, runs: Path) -> None:
-    states: list[tuple[int, State]] = [(50, "pending"), (52, "open"), (57, "resolved"), (60, "closed")]
+    states: list[tuple[int, State]] = [
+        (50, "pending"),
+        (52, "open"),
+        (57, "resolved"),
+        (60, "closed"),
+    ]
     write(runs / "first", [spike(step, state) for step, state in states])
     page.goto(server)
     alerts = panel(page, "alerts")
@@ -349,7 +360,9 @@ def test_a_panel_moves_by_keyboard_and_by_menu_and_stays_there(page: Page, serve
     page.keyboard.press("Alt+ArrowUp")
     assert titles.all_inner_texts()[:3] == ["Pattern × Length", "Loss", "Fixed Eval"]
     expect(head(page, "patterns")).to_be_focused()
-    expect(page.get_by_role("status").filter(has_text="Pattern × Length is now panel 1 of 9")).to_have_count(1)
+    expect(
+        page.get_by_role("status").filter(has_text="Pattern × Length is now panel 1 of 9")
+    ).to_have_count(1)
     page.reload()
     expect(titles).to_have_count(9)
     assert titles.all_inner_texts()[:3] == ["Pattern × Length", "Loss", "Fixed Eval"]
@@ -549,7 +562,9 @@ def test_new_steps_extend_the_charts_unless_a_range_is_set(
 
 
 def test_a_run_of_no_evaluations_has_all_its_panels(page: Page, tmp_path: Path) -> None:
-    plain = [record for record in recorded("plain") if record.__class__.__name__ in ("Run", "Sample")]
+    plain = [
+        record for record in recorded("plain") if record.__class__.__name__ in ("Run", "Sample")
+    ]
     write(tmp_path / "plain", plain)
     with serving(tmp_path) as address:
         page.goto(address)

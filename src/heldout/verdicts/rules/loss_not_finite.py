@@ -33,6 +33,7 @@ from heldout.stats.sound import Soundness
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 OWN = "loss/step"
+OUTSIDE = "the loss is computed outside the model, where it cannot be seen"
 NOTHING = ": no token is being trained on"
 MASKED = "Stop. Check that the labels are not all masked (-100)."
 
@@ -74,7 +75,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         text = f"The Trainer's evaluation loss is NaN/Inf at step {step}"
         return [_critical(history, text, {"step": step, "loss": trainer_eval.last})]
     if not loss.finite and history.columns.series:
-        return NotChecked("the loss is computed outside the model, where it cannot be seen")
+        return NotChecked(OUTSIDE)
     if not loss.finite and last is None:
         return NotChecked("no loss was recorded")
     norms = history.fold("grad/norm", Soundness)
@@ -82,6 +83,8 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return _zeros(history, loss, norms, limits)
     if norms.bad_in_a_row and norms.finite:
         return [_gradients(history, norms, limits)]
+    if history.loss != OWN and history.run and not history.run.source:
+        return NotChecked(OUTSIDE)
     return []
 
 

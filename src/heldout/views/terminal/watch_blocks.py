@@ -338,14 +338,14 @@ def seconds_left(now: Snapshot) -> float:
     return float(now["throughput"].get("eta_seconds", 0.0)) if goes_on else 0.0
 
 
-def speed(now: Snapshot) -> Block:
-    """Tokens a second, a step's time and where it goes, memory, time left."""
+def speed(now: Snapshot, left: float) -> Block:
+    """Tokens a second, a step's time and where it goes, memory, and the seconds `left` if any."""
     found, latest = now["throughput"], now["latest"]
     parts = []
     if "tokens_per_sec" in found:
         parts.append(f"{found['tokens_per_sec']:,.0f} tokens/s")
-    if seconds_left(now) > 0:
-        parts.append(f"about {about(seconds_left(now))} left")
+    if left > 0:
+        parts.append(f"about {about(left)} left")
     if "step_seconds" in found:
         parts.append(f"{found['step_seconds']:.3g} s a step")
     if "mfu" in found:

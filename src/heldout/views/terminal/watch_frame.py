@@ -72,7 +72,7 @@ def frame(shown: Shown, clock: float, width: int, height: int | None, keys: str 
         left.append(blocks.exact_match(now))
     left.append(charts["loss/step"])
     right = [blocks.heatmap(now), blocks.lora(now), charts["grad/norm"]]
-    speed, alerts = blocks.speed(now), blocks.alerts(now)
+    speed, alerts = blocks.speed(now, _left(now, clock)), blocks.alerts(now)
     foot = [Text(keys, style="dim", no_wrap=True)] if keys else []
     room = None if height is None else max(0, height - len(lines) - len(foot))
     if width >= THREE_COLUMNS:
@@ -145,6 +145,11 @@ def _is_quiet(now: Mapping[str, Any], clock: float) -> bool:
     return bool(now["state"] == "running" and clock - now["time"] > QUIET_SECONDS)
 
 
+def _left(now: Mapping[str, Any], clock: float) -> float:
+    """Seconds to the end of training; 0 where that is not known, and in silence."""
+    return 0.0 if _is_quiet(now, clock) else blocks.seconds_left(now)
+
+
 def _head_line(shown: Shown, clock: float, width: int) -> Lines:
     """The head on one line, for a small terminal."""
     now = shown.now
@@ -172,7 +177,8 @@ def _decision(now: Mapping[str, Any], width: int, most: int) -> Lines:
     advice = now["advice"]
     lines = wrap(said, width, most - bool(advice), "  ")
     for each in advice[: max(1, most - len(lines))]:
-        lines += wrap(Text(f"Next run: {clean(each['message'])}"), width, max(1, most - len(lines)))
+        told = Text(f"Next run: {clean(each['message'])}")
+        lines += wrap(told, width, max(1, most - len(lines)), "  ")
     return lines[:most]
 
 

@@ -31,8 +31,8 @@ def _said(record: AnyRecord) -> str:
             return f"{begun}: {record.model}, {record.total_steps:,} steps to go to"
         case EvalResult():
             return (
-                f"EM {record.em:.1%} [{record.em_low:.1%}, {record.em_high:.1%}] of {record.n}  "
-                f"CE {record.ce:.3f} [{record.ce_low:.3f}, {record.ce_high:.3f}]  "
+                f"EM {record.em:.1%} [{record.em_low:.1%}, {record.em_high:.1%}] of {record.n}, "
+                f"CE {record.ce:.3f} [{record.ce_low:.3f}, {record.ce_high:.3f}], "
                 f"ECE {record.ece:.3f} [{record.ece_low:.3f}, {record.ece_high:.3f}]"
             )
         case Verdict() if record.state == "resolved":

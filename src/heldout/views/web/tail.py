@@ -19,11 +19,11 @@ from starlette.concurrency import run_in_threadpool
 
 from heldout.derive.clock import Clock
 from heldout.derive.history import History
-from heldout.records import AnyRecord, Run, Sample, Verdict, encode
+from heldout.records import AnyRecord, Run, Sample, encode
 from heldout.store import journal
-from heldout.store.heartbeat import standing
 from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
+from heldout.views.follow import Follower
 from heldout.views.snapshot import snapshot
 
 _log = logging.getLogger(__name__)
@@ -57,17 +57,25 @@ class Tail:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.history = History()
         self.clock = Clock()
-        self.offset = 0
         self.closing = False
         self.beats = 0
         """How often the heartbeat's verdict changed; a page is told of that without new bytes."""
-        self._heartbeat: list[Verdict] = []
+        self._follower = Follower(path)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
         self._lock = asyncio.Lock()
         self._wakes: set[asyncio.Event] = set()
         self._poller: asyncio.Task[None] | None = None
+
+    @property
+    def history(self) -> History:
+        """What the journal says up to `offset`."""
+        return self._follower.history
+
+    @property
+    def offset(self) -> int:
+        """Bytes folded so far."""
+        return self._follower.offset
 
     @property
     def watched(self) -> bool:
@@ -162,28 +170,17 @@ class Tail:
 
     def _advance(self) -> None:
         """Fold what was appended; start over when the file was replaced by a shorter one."""
-        if self.path.stat().st_size < self.offset:
-            self.history, self.clock, self.offset = History(), Clock(), 0
-            self._recent.clear()
-        records, end = journal.read(self.path, self.offset)
-        if end != self.offset:
-            self._fold(records, end)
-        found = standing(self.path, self.offset)
-        if found != self._heartbeat:
-            self._heartbeat = found
-            self.beats += 1
-            for verdict in found:
-                self.history.add(verdict)
-
-    def _fold(self, records: list[AnyRecord], end: int) -> None:
         last_step = self.history.step if self.history.latest else None
-        reload = _supersedes(records, last_step)
-        for record in records:
-            self.history.add(record)
+        news = self._follower.advance()
+        if news.replaced:
+            self.clock, last_step = Clock(), None
+            self._recent.clear()
+        for record in news.records:
             self.clock.add(record)
-        start, self.offset = self.offset, end
-        if self._wakes:
-            self._recent.append(self._event(start, end, records, reload=reload))
+        self.beats += bool(news.heartbeat)
+        if news.end != news.start and self._wakes:
+            reload = _supersedes(news.records, last_step)
+            self._recent.append(self._event(news.start, news.end, news.records, reload=reload))
 
     def _event(self, start: int, end: int, records: list[AnyRecord], *, reload: bool) -> Event:
         samples = [record for record in records if isinstance(record, Sample)]
