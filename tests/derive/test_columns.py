@@ -101,3 +101,13 @@ def test_the_values_since_a_step_are_those_at_it_and_after(
     whole = series(values, stride=stride)
     kept = [repr(v) for s, v in zip(whole.steps, values, strict=True) if s >= since]
     assert [repr(value) for value in whole.since(since)] == kept
+
+
+@given(st.lists(FLOATS, max_size=60), st.integers(0, 70), st.integers(0, 70), st.integers(1, 8))
+def test_a_part_of_a_series_is_thinned_as_if_it_were_all(
+    values: list[float], first: int, last: int, buckets: int
+) -> None:
+    found = series(values, first=5).minmax(buckets, first, last)
+    inside = [(step, value) for step, value in enumerate(values, 5) if first <= step <= last]
+    part = series([value for _, value in inside], first=inside[0][0] if inside else 0)
+    assert pairs(*found) == pairs(*part.minmax(buckets))

@@ -139,6 +139,25 @@ def test_an_open_rule_silences_those_that_name_it_and_only_while_open() -> None:
     assert [(v.rule, v.step) for v in verdicts] == [("parent", 1), ("parent", 3), ("child", 3)]
 
 
+def test_an_alert_that_another_explains_is_closed_and_opens_again_after_it() -> None:
+    parent = scripted([], [bad()], [bad()], [], name="parent")
+    child = Rule(
+        name="child",
+        check=lambda *_: [bad()],
+        limits=NoLimits(),
+        on=(Sample,),
+        silenced_by=("parent",),
+    )
+    states = [(v.rule, v.state, v.step) for v in lived([parent, child], 4)]
+    assert states == [
+        ("child", "open", 1),
+        ("parent", "open", 2),
+        ("child", "closed", 2),
+        ("parent", "resolved", 4),
+        ("child", "open", 4),
+    ]
+
+
 def test_a_parent_that_could_not_look_silences_nobody() -> None:
     parent = scripted(NotChecked("x"), name="parent")
     child = Rule(

@@ -18,9 +18,28 @@ from facts import (
 )
 
 from heldout.derive.history import History
-from heldout.records import SCHEMA, AnyRecord, Layer, Layers, Metric, Part, Verdict, encode
+from heldout.records import (
+    SCHEMA,
+    AnyRecord,
+    Data,
+    Layer,
+    Layers,
+    Metric,
+    Part,
+    Rows,
+    State,
+    Verdict,
+    encode,
+)
 from heldout.verdicts.judge import Judge
-from heldout.views.snapshot import alerts, contract, not_checked, snapshot
+from heldout.views.snapshot import (
+    MOST_CHANGES,
+    MOST_ROWS,
+    alerts,
+    contract,
+    not_checked,
+    snapshot,
+)
 
 CONTRACT = {
     "fixed_eval",
@@ -179,3 +198,73 @@ def test_a_rule_that_cannot_look_is_listed_with_its_reason() -> None:
     rows = {row["rule"]: row["reason"] for row in not_checked(judged(run(), *losses([1.0])))}
     assert rows["regression"] == "needs 2 evaluations, has 0"
     assert "loss-not-finite" not in rows
+
+
+def told(step: int, rule: str, state: State, scope: str = "") -> Verdict:
+    return Verdict(
+        step=step,
+        time=float(step),
+        rule=rule,
+        scope=scope,
+        state=state,
+        level="warning",
+        message=f"{rule} at {step}",
+        action="",
+    )
+
+
+def test_the_history_of_the_alerts_tells_every_change_of_each() -> None:
+    folded = history(
+        run(),
+        told(1, "spike", "pending"),
+        told(2, "spike", "open"),
+        told(3, "drift", "open", "math"),
+        told(4, "plateau", "no-data"),
+        told(5, "spike", "resolved"),
+        told(9, "spike", "closed"),
+    )
+    threads = snapshot(folded)["alert_history"]
+    assert [(thread["rule"], thread["scope"]) for thread in threads] == [
+        ("spike", ""),
+        ("drift", "math"),
+    ]
+    assert [(change["state"], change["step"]) for change in threads[0]["changes"]] == [
+        ("pending", 1),
+        ("open", 2),
+        ("resolved", 5),
+        ("closed", 9),
+    ]
+    assert threads[0]["changes"][1]["time"] == 2.0
+    assert [alert["rule"] for alert in snapshot(folded)["alerts"]] == ["drift"]
+
+
+def test_a_long_history_of_alerts_is_cut_at_its_start() -> None:
+    many = [told(step, "spike", "open" if step % 2 else "resolved") for step in range(1, 1001)]
+    changes = snapshot(history(run(), *many))["alert_history"][0]["changes"]
+    assert len(changes) == MOST_CHANGES
+    assert changes[-1]["step"] == 1000
+
+
+def test_a_new_run_in_the_same_journal_forgets_the_alerts_of_the_old() -> None:
+    assert snapshot(history(run(), told(1, "spike", "open"), run()))["alert_history"] == []
+
+
+def test_the_training_data_are_told_with_shares_and_their_first_rows() -> None:
+    data = Data(
+        time=0.0,
+        rows=1000,
+        looked_at=500,
+        tokens=8000,
+        label_tokens=2000,
+        found={"cut": Rows(n=100, rows=list(range(100))), "empty": Rows(n=0, rows=[])},
+    )
+    facts = snapshot(history(run(), data))["data"]
+    assert facts["label_share"] == 0.25
+    assert list(facts["found"]) == ["cut"]
+    assert facts["found"]["cut"] == {"n": 100, "rows": list(range(MOST_ROWS)), "share": 0.2}
+
+
+def test_a_training_set_without_tokens_has_no_share_of_labels() -> None:
+    data = Data(time=0.0, rows=0, looked_at=0, tokens=0, label_tokens=0)
+    assert snapshot(history(run(), data))["data"]["label_share"] is None
+    assert snapshot(history(run()))["data"] is None

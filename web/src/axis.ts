@@ -37,6 +37,7 @@ export class Axis {
   cursor: number | null = null;
   /** The chart the cursor is on: it alone shows the values beside it. */
   holder: object | null = null;
+  #wanted: Range | null = null;
   #listeners = new Set<(what: "range" | "cursor") => void>();
 
   get shown(): Range {
@@ -50,6 +51,18 @@ export class Axis {
 
   zoom(factor: number, at = this.cursor ?? (this.shown.first + this.shown.last) / 2): void {
     this.show(zoomed(this.shown, factor, at));
+  }
+
+  /** Show `change` of what is shown at the next frame: many turns of a wheel are drawn once. */
+  soon(change: (range: Range) => Range): void {
+    const waits = this.#wanted !== null;
+    this.#wanted = change(this.#wanted ?? this.shown);
+    if (waits) return;
+    requestAnimationFrame(() => {
+      const wanted = this.#wanted;
+      this.#wanted = null;
+      this.show(wanted);
+    });
   }
 
   move(share: number): void {

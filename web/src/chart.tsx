@@ -6,7 +6,7 @@
 import type { ECharts } from "echarts/core";
 import type { ComponentChildren } from "preact";
 import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { SharedAxis, useCursor, useRange, type Axis, type Range } from "./axis";
+import { moved, SharedAxis, useCursor, useRange, zoomed, type Axis, type Range } from "./axis";
 import { draw, option, place, type Plot } from "./draw";
 import { EventStrip, Events, isAlarm } from "./events";
 import { before, gaps, type Gap, type Series } from "./fold";
@@ -86,7 +86,7 @@ export function LineChartView(props: ChartProps) {
       drawn.resize();
       setSize(`${element.clientWidth}x${element.clientHeight}`);
     });
-    const watched = new IntersectionObserver(([entry]) => setSeen(entry?.isIntersecting ?? true), { rootMargin: "200px" });
+    const watched = new IntersectionObserver(([entry]) => setSeen(entry?.isIntersecting ?? true), { rootMargin: "40px" });
     resized.observe(element);
     watched.observe(element);
     return () => {
@@ -183,8 +183,10 @@ function Glass({ axis, plot, lines, name }: { axis: Axis; plot: Plot; lines: Lin
     const element = glass.current as HTMLElement;
     const turned = (event: WheelEvent) => {
       const sideways = event.shiftKey ? event.deltaY || event.deltaX : Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : 0;
-      if (event.ctrlKey || event.metaKey) axis.zoom(event.deltaY > 0 ? 1.25 : 0.8, toStep(at(event)));
-      else if (sideways && axis.range) axis.move(sideways / 1000);
+      const pixels = (right - left) / (axis.shown.last - axis.shown.first);
+      const step = toStep(at(event));
+      if (event.ctrlKey || event.metaKey) axis.soon((range) => zoomed(range, 1.002 ** event.deltaY, step));
+      else if (sideways && axis.range) axis.soon((range) => moved(range, sideways / pixels, axis.whole));
       else return;
       event.preventDefault();
     };
@@ -220,7 +222,7 @@ function Glass({ axis, plot, lines, name }: { axis: Axis; plot: Plot; lines: Lin
         const x = at(event);
         axis.point(nearest(steps, toStep(x)), holder);
         if (!drag) return;
-        if (drag.pan) axis.move((drag.to - x) / (right - left));
+        if (drag.pan) axis.soon((range) => moved(range, ((drag.to - x) * (range.last - range.first)) / (right - left), axis.whole));
         setDrag({ ...drag, to: x });
       }}
       onPointerLeave={() => { if (!drag) axis.point(null, null); }}

@@ -142,6 +142,8 @@ class LossTrail(LogTrail):
         self.best_step = self.left_step = 0
         """Where the lowest level was, and where the level was last near it."""
         self.levels: deque[float] = deque(maxlen=IN_A_ROW)
+        self.values: deque[float] = deque(maxlen=IN_A_ROW)
+        """The last finite values themselves."""
         self._levels = RunningMedian(LEVEL)
         self._best_of = LEVEL
         self._sums = array("d", [0.0])
@@ -152,6 +154,7 @@ class LossTrail(LogTrail):
         if not math.isfinite(value):
             return
         self._levels.add(value)
+        self.values.append(value)
         if self.n < 3:
             return
         self.level = self._levels.value

@@ -2,7 +2,8 @@
 
     (pending ->) open -> escalated -> resolved -> closed
 
-A pending alert that goes away, and a resolved one at the end of the run, is closed. A resolved one
+Closed are: a pending alert that goes away, an open one that another alert explains (`silenced_by`), and a
+resolved one at the end of the run. A resolved one
 opens again when its cause does. "no-data" and "error" are a rule's own states: it could not look.
 """
 
@@ -22,10 +23,14 @@ LASTING: tuple[State, ...] = (*ACTIVE, "pending", "no-data", "error")
 
 
 def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
-    """Run one rule and return what changed. A rule that throws becomes an `error` verdict."""
+    """Run one rule and return what changed. A rule that throws becomes an `error` verdict.
+
+    While a rule that silences it is open nothing new is said, and what was open before is closed.
+    """
     for parent in rule.silenced_by:
         if _in_state(history, parent, ACTIVE):
-            return []
+            known = history.alerts_of.get(rule.name, {}).values()
+            return [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
     try:
         found = rule.look(history)
     except Exception as error:  # a broken rule must be seen, and must not stop the others

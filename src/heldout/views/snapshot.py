@@ -150,7 +150,7 @@ def data_facts(data: Data) -> dict[str, Any]:
         kind: {
             "n": rows.n,
             "rows": rows.rows[:MOST_ROWS],
-            "share": rows.n / data.rows if data.rows else 0.0,
+            "share": rows.n / data.looked_at if data.looked_at else 0.0,
         }
         for kind, rows in data.found.items()
         if rows.n

@@ -56,7 +56,7 @@ export function useLines(wanted: boolean): Lines {
     };
 
     const listen = (version: string) => {
-      source = new EventSource(address(`api/events?since=${encodeURIComponent(version)}`));
+      source = new EventSource(address(`api/changes?since=${encodeURIComponent(version)}`));
       source.onopen = () => setLines((was) => ({ ...was, link: "live", trouble: "" }));
       source.onmessage = (message: MessageEvent<string>) => {
         const event = JSON.parse(message.data) as LinesEvent;

@@ -2,7 +2,7 @@
 
 Checks: the level (the median of the last nine losses) has been, for six rows, above `ratio` times the
 lowest level so far and `rise` above it, or above `far` times it (levels below `least` count as that); and
-by more than pure noise strays. Also a loss that has risen to the logarithm of the
+by more than pure noise strays. Also a loss above `guess`, and one that has risen to the logarithm of the
 vocabulary's size, within `uniform`: the model then guesses. Held-out losses have the last word: where one
 made since is not worse than the best, nothing is said, and one that is due within `wait` steps is waited for.
 It resolves below `quiet` times the lowest.
@@ -56,6 +56,9 @@ class Limits:
     """The held-out loss over its best that agrees with a divergence."""
     wait: int = 50
     """Steps that a held-out loss is waited for: no more than a divergence costs anyway."""
+    guess: float = 12.5
+    """Nats of a uniform guess among 262,144 tokens, the largest vocabulary in use: six losses above
+    it in a row are a divergence, however noisy."""
     uniform: float = 0.03
     """Distance in nats to log(vocabulary) at which the model is as good as guessing."""
 
@@ -102,7 +105,12 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
 
 
 def _left(trail: LossTrail, best: float, limits: Limits) -> bool:
-    """Whether the last levels are all further above the best than noise and the limits allow."""
+    """Whether the last levels are all further above the best than noise and the limits allow.
+
+    Or the last losses themselves are beyond any guess, where no noise needs to be known.
+    """
+    if min(trail.values) > max(limits.guess, limits.far * best):
+        return True
     low = min(trail.levels)
     if low <= best or math.log(low / best) <= limits.noise * trail.stray:
         return False

@@ -66,5 +66,5 @@ RULE = Rule(
     check=check,
     limits=Limits(),
     on=(Sample,),
-    silenced_by=("loss-not-finite",),
+    silenced_by=("loss-not-finite", "divergence", "eval-loss-rise"),
 )

@@ -3,7 +3,7 @@
     /                             the page, on the newest run
     /run/{id}                     the page, on that run
     /api/runs                     the runs, newest first
-    /api/events                   the runs that have changed, as it happens
+    /api/changes                  the runs that have changed, as it happens
     /api/compare                  several runs on shared axes
     /api/runs/{id}                all a page draws, and the cursor to go on from
     /api/runs/{id}/events         what was appended since the cursor, as it happens
@@ -100,7 +100,7 @@ def create_app(
             Route("/run/{id}", _page),
             Route("/favicon.ico", _no_icon),  # browsers ask for it on pages that name no icon
             Route("/api/runs", _runs),
-            Route("/api/events", _list_events),
+            Route("/api/changes", _list_events),
             Route("/api/compare", _compare),
             Route("/api/runs/{id}", _run),
             Route("/api/runs/{id}/events", _events),
