@@ -1,6 +1,6 @@
 /** The page of one run: what to do on top, the range of steps in view, and the panels below. */
 
-import { useContext, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Axis, SharedAxis, useRange } from "./axis";
 import { Events, moments } from "./events";
 import type { RunView } from "./fold";
@@ -18,6 +18,10 @@ const TWO_COLUMNS = "(min-width: 62rem)";
 export function Board({ view }: { view: RunView }) {
   const axis = useMemo(() => new Axis(), [view.id]);
   axis.whole = wholeOf(view);
+  useEffect(() => {
+    // A resume may take back steps that a range still points at.
+    if (axis.range && axis.range.last > axis.whole.last) axis.show(axis.range);
+  }, [view.snapshot.step]);
   const events = useMemo(() => moments(view.snapshot), [view.snapshot]);
   return (
     <SharedAxis.Provider value={axis}>

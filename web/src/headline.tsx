@@ -5,9 +5,9 @@ import { address } from "./api";
 import type { RunView } from "./fold";
 import { toNumber } from "./fold";
 import {
-  formatDuration, formatInterval, formatLeft, formatNames, formatNumber, formatPercent, formatValue,
+  formatDuration, formatExact, formatInterval, formatLeft, formatNames, formatNumber, formatPercent, formatValue,
 } from "./format";
-import { Fact } from "./panel";
+import { Fact, type FactProps } from "./panel";
 import type { Snapshot } from "./snapshot";
 import { isLeft, isOpen, metric } from "./read";
 
@@ -94,7 +94,6 @@ function Decision({ view }: { view: RunView }) {
           Judged at step {formatNumber(decision.step)}
           {decision.checkpoint !== null && held.em !== undefined && (others.length > 0
             ? ` · tied with ${formatNames(others)}` : " · no other checkpoint is tied with it")}
-          {budget(decision.evidence).map((text) => ` · ${text}`)}
           {" · "}
           <a href="#panel-alerts" onClick={jump}>
             {open === 0 ? "no open alerts" : open === 1 ? "1 open alert" : `${open} open alerts`}
@@ -117,13 +116,18 @@ const TOPICS: Readonly<Record<string, string>> = {
   data: "next data", coverage: "not measured", labels: "check the labels",
 };
 
-/** What stopping saves and what the steps since the checkpoint cost. */
-function budget(evidence: Record<string, unknown>): string[] {
+/** What stopping saves and what the steps since the checkpoint cost, where the decision says so. */
+function budget(evidence: Record<string, unknown>): FactProps[] {
   const steps = (key: string) => typeof evidence[key] === "number" ? evidence[key] as number : 0;
   const [saved, wasted] = [steps("steps_saved"), steps("steps_wasted")];
   return [
-    ...(saved > 0 ? [`stopping now saves ${formatNumber(saved)} of ${formatNumber(steps("total_steps"))} steps`] : []),
-    ...(wasted > 0 ? [`${formatNumber(wasted)} steps since step ${formatNumber(steps("best_step"))} brought nothing measurable`] : []),
+    ...(saved > 0 ? [{
+      label: "Stopping now saves", value: `${formatNumber(saved)} steps`, note: `of ${formatNumber(steps("total_steps"))}`,
+    }] : []),
+    ...(wasted > 0 ? [{
+      label: "Without measurable gain", value: `${formatNumber(wasted)} steps`,
+      note: `since step ${formatNumber(steps("best_step"))}, of ${formatNumber(steps("steps_made"))} made`,
+    }] : []),
   ];
 }
 
@@ -176,7 +180,7 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
   return (
     <dl class="facts facts-headline">
       <Fact
-        label="Exact match, held out" value={formatPercent(held.em)}
+        label="Exact match, held out" value={formatPercent(held.em)} exact={formatExact(held.em)}
         note={held.em === undefined ? "not evaluated yet"
           : `${formatInterval(held.em_low, held.em_high)} · n ${formatNumber(held.n)}`}
       />
@@ -186,17 +190,20 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
           : `since step ${formatNumber(held.em_reference)}`}
       />
       <Fact
-        label="Calibration error" value={formatNumber(held.ece)}
+        label="Calibration error" value={formatNumber(held.ece)} exact={formatExact(held.ece)}
         note={held.ece === undefined ? "not evaluated yet"
           : held.ece_rise ? "risen by more than 20 %" : `${formatNumber(held.ece_null)} if perfect`}
       />
       <Fact
         label={streaming.title} value={formatValue(snapshot.streaming_ce, streaming.unit)}
+        exact={formatExact(snapshot.streaming_ce, streaming.unit)}
         note="training, smoothed"
       />
       <Fact
         label="Speed" value={formatNumber(throughput.tokens_per_sec)} note="tokens per second"
+        exact={formatExact(throughput.tokens_per_sec, "tokens/s")}
       />
+      {budget(snapshot.decision?.evidence ?? {}).map((fact) => <Fact key={fact.label} {...fact} />)}
     </dl>
   );
 }

@@ -239,15 +239,17 @@ export interface FactProps {
   label: string;
   value: ComponentChildren;
   note?: ComponentChildren;
+  /** All its digits, told on hovering. */
+  exact?: string;
 }
 
 /** A number with its name above and its interval, n or unit below. */
-export function Fact({ label, value, note }: FactProps) {
+export function Fact({ label, value, note, exact }: FactProps) {
   return (
     <div class="fact">
       <dt>{label}</dt>
       <dd>
-        <span class="fact-value">{value}</span>
+        <span class="fact-value" title={exact}>{value}</span>
         {note !== undefined && <span class="fact-note">{note}</span>}
       </dd>
     </div>

@@ -30,6 +30,8 @@ class Pace:
         self.evidence = 0.0
         self.ratio = math.nan
         """How much longer a step takes than it used to; NaN before there is enough to compare."""
+        self.since = 0
+        """The step at which the window became slow; 0 while it is not."""
         self._seen = 0
         self._reference = RunningMedian(REFERENCE)
         self._window = RunningMedian(WINDOW)
@@ -58,14 +60,16 @@ class Pace:
         self._window.add(value)
         self._waiting.append(value)
         if len(self._waiting) > WINDOW:
-            self._compare(self._waiting.popleft())
+            self._compare(step, self._waiting.popleft())
 
-    def _compare(self, earlier: float) -> None:
+    def _compare(self, step: int, earlier: float) -> None:
         if len(self._reference) >= ENOUGH:
             usual = self.usual
             self.ratio = self.now / usual if usual > 0 else math.nan
             if self.ratio > SLOW:
+                self.since = self.since or step
                 return
+            self.since = 0
         self._reference.add(earlier)
 
     def _bet(self, value: float) -> float:

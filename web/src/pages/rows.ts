@@ -24,13 +24,15 @@ export function useRows(path: string, version: string, view: Window): Rows {
   const [problem, setProblem] = useState("");
   const [, drawAgain] = useState(0);
   const key = `${path} ${version}`;
-  const current = useRef(key);
+  const current = useRef({ path, version });
 
-  if (current.current !== key) {
-    current.current = key;
+  if (current.current.path !== path) {
     pages.current = new Map();
     asked.current = new Set();
+  } else if (current.current.version !== version && current.current.version !== "") {
+    asked.current = new Set(); // what is shown stays until what replaces it is here
   }
+  current.current = { path, version };
 
   useEffect(() => {
     const load = async (page: number) => {
@@ -38,7 +40,7 @@ export function useRows(path: string, version: string, view: Window): Rows {
       try {
         const { rows, offset, ...rest } = await get<ExamplesPage>(
           `${path}&offset=${page * PAGE_SIZE}&limit=${PAGE_SIZE}`);
-        if (current.current !== key) return;
+        if (current.current.path !== path) return;
         pages.current.set(offset / PAGE_SIZE, rows);
         const [oldest] = pages.current.keys();
         if (pages.current.size > MOST_PAGES && oldest !== undefined) {
@@ -49,7 +51,7 @@ export function useRows(path: string, version: string, view: Window): Rows {
         setProblem("");
         drawAgain((n) => n + 1);
       } catch (error) {
-        if (current.current !== key) return;
+        if (current.current.path !== path) return;
         setProblem(error instanceof Error ? error.message : String(error));
       }
     };

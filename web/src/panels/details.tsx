@@ -49,7 +49,7 @@ function DataTable({ data, patterns }: { data: DataFacts; patterns: Record<strin
     ...(data.context === null ? [] : [["the model takes", `${formatNumber(data.context)} tokens`] as [string, string]]),
     ...(Object.keys(patterns).length === 0 ? [] : [["rows by pattern", Object.entries(patterns).map(([name, n]) => `${name} ${formatNumber(n)}`).join(", ")] as [string, string]]),
     ...found.map(([kind, { n, share, rows: first }]): [string, string] => [
-      words(kind), `${formatNumber(n)} rows (${formatShare(share)}): ${first.map(formatNumber).join(", ")}${n > first.length ? ", …" : ""}`,
+      words(kind), `${formatNumber(n)} ${n === 1 ? "row" : "rows"} (${formatShare(share)}${data.looked_at < data.rows ? " of those looked at" : ""}): ${first.map(formatNumber).join(", ")}${n > first.length ? ", …" : ""}`,
     ]),
     ...(found.length === 0 ? [["problems", "none of those looked for"] as [string, string]] : []),
     ...data.remarks.map((text): [string, string] => ["not looked at", text]),

@@ -2,7 +2,7 @@ import { address, hasPages } from "../api";
 import { LineChartView, type Line, type Ring } from "../chart";
 import { toNumber } from "../fold";
 import {
-  formatChange, formatInterval, formatNumber, formatNames, formatPercent, formatPercentTick,
+  formatChange, formatExact, formatInterval, formatNumber, formatNames, formatPercent, formatPercentTick,
   formatSeconds, formatValue,
 } from "../format";
 import { Empty, Fact, Fold, type Panel, type PanelProps } from "../panel";
@@ -78,7 +78,7 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
   return (
     <dl class="facts facts-three">
       <Fact
-        label="Exact match (EM)" value={formatPercent(last.em)}
+        label="Exact match (EM)" value={formatPercent(last.em)} exact={formatExact(last.em)}
         note={`${formatInterval(last.em_low, last.em_high)} · ${formatNumber(last.correct)} of ${formatNumber(last.n)}`}
       />
       <Fact
@@ -92,13 +92,13 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
         note={last.best_ckpt === null ? (saved ? "none was evaluated yet" : "none is saved yet")
           : tied(last) || "no other is tied with it"}
       />
-      <Fact label="Cross-entropy (CE)" value={formatValue(last.ce, "nats")} note={`${formatNumber(last.ce_low)}–${formatNumber(last.ce_high)} · per response token`} />
+      <Fact label="Cross-entropy (CE)" value={formatValue(last.ce, "nats")} exact={formatExact(last.ce, "nats")} note={`${formatNumber(last.ce_low)}–${formatNumber(last.ce_high)} · per response token`} />
       <Fact
-        label="Calibration error (ECE)" value={formatNumber(last.ece)}
+        label="Calibration error (ECE)" value={formatNumber(last.ece)} exact={formatExact(last.ece)}
         note={last.ece_rise ? "▲ risen by more than 20 % over its best"
           : `${formatNumber(last.ece_low)}–${formatNumber(last.ece_high)} · ${formatNumber(last.ece_null)} if perfect`}
       />
-      <Fact label="Token accuracy" value={formatPercent(last.token_accuracy)} note={`of ${formatNumber(last.tokens)} tokens`} />
+      <Fact label="Token accuracy" value={formatPercent(last.token_accuracy)} exact={formatExact(last.token_accuracy)} note={`of ${formatNumber(last.tokens)} tokens`} />
     </dl>
   );
 }

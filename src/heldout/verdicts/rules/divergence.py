@@ -144,5 +144,5 @@ RULE = Rule(
     check=check,
     limits=Limits(),
     on=(Sample, EvalResult),
-    silenced_by=("loss-not-finite", "lora-exploding"),
+    silenced_by=("loss-not-finite",),
 )

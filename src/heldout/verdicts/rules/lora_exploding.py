@@ -1,7 +1,7 @@
 """Adapters that have moved too far: not finite, larger than the weights they adapt, or far out of line.
 
-Checks: the blow-up state of any module at the last reading (factors not finite; or, while no divergence is
-open, the typical module has moved further than its own weight's size while the loss rose by 20 %); and
+Checks: the blow-up state of any module at the last reading (factors not finite; or, where no divergence was
+told, the typical module has moved further than its own weight's size while the loss rose by 20 %); and
 parts whose movement is more than `outlier` times the median of the same kind in other layers, or has grown
 `jump` times more than the median part's over the last `readings` readings, an error where the training loss
 has left its best level as well. It resolves at half of these.
@@ -96,8 +96,10 @@ def _loss_suffers(history: History) -> bool:
 
 
 def _diverges(history: History) -> bool:
-    """Whether a divergence is open, which adapters that moved too far as a whole are part of."""
-    return any(v.state in ACTIVE for v in history.alerts_of.get("divergence", {}).values())
+    """Whether a divergence was told, which adapters that moved too far as a whole are part of."""
+    return any(
+        v.state in (*ACTIVE, "resolved") for v in history.alerts_of.get("divergence", {}).values()
+    )
 
 
 def _blow_up(history: History, last: Layers, blown: Sequence[str]) -> Finding:

@@ -2,8 +2,9 @@
 
 Checks: for each pattern with `least` examples or more, exact match lies `drop` or more below its best,
 and the paired changes against the earlier evaluations are evidence of a fall: an e-value, averaged over
-all of them so that picking the best is paid for, judged over all patterns together by e-BH at `alpha`. Where
-nearly all fall it is a regression and none is named. It resolves when half of the drop is made up.
+all of them so that picking the best is paid for, judged over all patterns together by e-BH at `alpha`. Once
+is noted as pending, twice in a row alerts. Where nearly all fall it is a regression and none is named. It
+resolves when half of the drop is made up.
 
 Why: a mean over all examples hides it when one skill is traded for another.
 
@@ -29,7 +30,7 @@ from heldout.records import EvalResult
 from heldout.stats.evalues import e_bh, fall_evidence
 from heldout.stats.groups import independent_share, number_groups
 from heldout.stats.paired import paired
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Finding, NotChecked, Rule, Stage
 
 REHEARSED = 0.05
 """Share of the training rows to rehearse; Scialom et al. 2022 needed 1 %."""
@@ -74,22 +75,35 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     """Find the patterns that fell."""
     if len(history.evals) < 2:
         return NotChecked("needs 2 evaluations")
-    falls = history.remember("falls by pattern", lambda: _falls(history))
-    known = [fall for fall in falls if fall.n >= limits.least]
-    if not known:
+    now, before = (_known(history, limits, back) for back in (0, 1))
+    if not now:
         return NotChecked(f"no pattern has {limits.least} held-out examples")
-    believed = e_bh([fall.evidence for fall in known], limits.alpha)
-    if len(believed) > limits.most * len(known):
+    fell, fell_before = _fell(now, limits), _fell(before, limits)
+    if len(fell) > limits.most * len(now):
         return []
     found = []
-    for i, fall in enumerate(known):
-        opens = i in believed and fall.drop >= limits.drop
-        if opens or (fall.evidence >= limits.doubt and fall.drop >= limits.drop / 2):
-            found.append(_finding(history, fall, opens))
+    for fall in now:
+        if fall.pattern in fell:
+            stage: Stage = "open" if fall.pattern in fell_before else "pending"
+            found.append(_finding(history, fall, stage))
+        elif fall.evidence >= limits.doubt and fall.drop >= limits.drop / 2:
+            found.append(_finding(history, fall, "holding"))
     return found
 
 
-def _finding(history: History, fall: Fall, opens: bool) -> Finding:
+def _known(history: History, limits: Limits, back: int) -> list[Fall]:
+    """The falls at the evaluation `back` before the last, of the patterns with enough examples."""
+    falls = history.remember(f"falls by pattern {back}", lambda: _falls(history, back))
+    return [fall for fall in falls if fall.n >= limits.least]
+
+
+def _fell(falls: list[Fall], limits: Limits) -> set[str]:
+    """The patterns to be believed to have fallen, by enough to matter."""
+    believed = [falls[i] for i in e_bh([fall.evidence for fall in falls], limits.alpha)]
+    return {fall.pattern for fall in believed if fall.drop >= limits.drop}
+
+
+def _finding(history: History, fall: Fall, stage: Stage) -> Finding:
     text = (
         f"'{fall.pattern}' is being forgotten: EM {fall.now:.1%}, was {fall.best:.1%} at step "
         f"{fall.best_step} ({fall.forgotten} forgotten, {fall.learned} learned of {fall.n})"
@@ -103,18 +117,19 @@ def _finding(history: History, fall: Fall, opens: bool) -> Finding:
         action=f"Replay {replay} '{fall.pattern}' examples in the training set.",
         evidence={"pattern": fall.pattern, **{key: getattr(fall, key) for key in keys}},
         scope=fall.pattern,
-        stage="open" if opens else "holding",
+        stage=stage,
     )
 
 
-def _falls(history: History) -> list[Fall]:
-    """Every pattern's fall, by name."""
-    steps = [result.step for result in history.evals if not result.non_finite]
+def _falls(history: History, back: int) -> list[Fall]:
+    """Every pattern's fall at the evaluation `back` before the last, by name."""
+    evals = history.evals[: len(history.evals) - back]
+    steps = [result.step for result in evals if not result.non_finite]
     rows = {step: {i.id: i.correct for i in history.items.get(step, [])} for step in steps}
-    if len(rows) < 2 or steps[-1] != history.evals[-1].step:
+    if len(rows) < 2 or steps[-1] != evals[-1].step:
         return []
     shared = set.intersection(*map(set, rows.values()))
-    last = [item for item in history.last_items if item.id in shared]
+    last = [item for item in history.items.get(steps[-1], []) if item.id in shared]
     names = sorted({item.pattern for item in last})
     return [
         _fall(name, [(i.id, i.group) for i in last if i.pattern == name], steps, rows)

@@ -1,8 +1,8 @@
 """Training has become slower than it was.
 
 Checks: the median time of the last 25 steps is more than `slower` times that of the steps before (up to 500
-that were not slow), tokens per second have fallen as much, and a conformal test of exchangeability says that
-the step times are no longer what they were, at `alpha`. Evaluation and saving are left out. It resolves below
+that were not slow), longer sequences allowed for, and a conformal test of exchangeability says that the step
+times are no longer what they were, at `alpha`. Evaluation and saving are left out. It resolves below
 `quiet`.
 
 Why: a slow disk, a hot device, a neighbour on the same machine or a leak costs days before anybody
@@ -33,7 +33,7 @@ PHASES = {
     "optimizer": "the optimizer",
     "other": "the rest of the step",
 }
-TOKENS = "throughput/tokens_per_second"
+TOKENS = "throughput/tokens_per_step"
 EARLIER = 200
 """Steps before the window that phases and tokens are compared with."""
 
@@ -58,12 +58,12 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return []
     if math.isnan(ratio):
         return NotChecked(f"needs {FIRST + WINDOW + ENOUGH} timed steps")
-    tokens = _slowdown_of_tokens(history)
-    if tokens is not None and tokens <= limits.quiet:
+    longer = _longer(history, pace)
+    slower = ratio / longer
+    if slower <= limits.quiet:
         return []
-    sure = pace.evidence >= -math.log(limits.alpha)
-    opens = sure and not ratio <= limits.slower and not (tokens or math.inf) <= limits.slower
-    phase, share = _slow_phase(history, pace.now - pace.usual)
+    opens = not slower <= limits.slower and pace.evidence >= -math.log(limits.alpha)
+    phase, share = _slow_phase(history, pace)
     text = (
         f"Steps take {ratio:.2f} times as long: {pace.now:.3g} s, were {pace.usual:.3g} s; "
         f"{share:.0%} of it is {phase}"
@@ -72,7 +72,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         "seconds": pace.now,
         "usual_seconds": pace.usual,
         "ratio": ratio,
-        "tokens_ratio": tokens,
+        "tokens_ratio": longer,
         "phase": phase,
         "log_evidence": pace.evidence,
     }
@@ -87,24 +87,32 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     ]
 
 
-def _slowdown_of_tokens(history: History) -> float | None:
-    """Tokens a second over what they are now; None where tokens are not counted."""
-    rates = history.columns.get(TOKENS).tail(EARLIER)
-    then, now = median(filter(math.isfinite, rates[:-WINDOW])), rates[-1] if rates else math.nan
-    return then / now if now > 0 and then > 0 else None
+def _longer(history: History, pace: Pace) -> float:
+    """How many more tokens a step has than before it became slow; 1.0 where they are not counted."""
+    then, now = _before_and_now(history, TOKENS, pace)
+    return max(1.0, now / then) if then > 0 and now > 0 else 1.0
 
 
-def _slow_phase(history: History, longer: float) -> tuple[str, float]:
+def _slow_phase(history: History, pace: Pace) -> tuple[str, float]:
     """The phase that grew most, in words, and its share of what steps take longer."""
     grown = {}
     for name, words in PHASES.items():
-        seconds = [s for s in history.columns.get(f"time/{name}").tail(EARLIER) if math.isfinite(s)]
-        if len(seconds) > WINDOW:
-            grown[words] = median(seconds[-WINDOW:]) - median(seconds[:-WINDOW])
+        then, now = _before_and_now(history, f"time/{name}", pace)
+        if now > then:
+            grown[words] = now - then
     if not grown:
         return "the step", 1.0
     worst = max(grown, key=grown.__getitem__)
-    return worst, min(1.0, max(0.0, grown[worst] / longer))
+    return worst, min(1.0, grown[worst] / (pace.now - pace.usual))
+
+
+def _before_and_now(history: History, name: str, pace: Pace) -> tuple[float, float]:
+    """Medians of a series over the steps before the slow ones and over the window; NaN where unknown."""
+    series = history.columns.get(name)
+    late = len(series.since(pace.since - WINDOW // 2))
+    before = series.tail(late + EARLIER)[: -late or None]
+    now = series.tail(WINDOW)
+    return median(filter(math.isfinite, before)), median(filter(math.isfinite, now))
 
 
 RULE = Rule(name="throughput-drop", check=check, limits=Limits(), on=(Sample,))
