@@ -39,6 +39,7 @@ from training import STATE, TRUTH, healthy, run
 
 from heldout.verdicts.judge import all_rules
 
+LEFT_OUT = "left out: no harm was seen, or too late in the run for the window"
 EARLIEST, LATEST = 0.2, 0.7
 """The part of a run in which faults begin."""
 
@@ -97,7 +98,11 @@ def table(faults: Sequence[Fault], found: dict[str, list[Outcome]]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
         for o in found[fault.name]:
-            problem = o.problem if not o.no_effect else "did no harm: left out"
+            problem = (
+                o.problem
+                if not o.no_effect
+                else "left out: no harm was seen, or too late in the run for the window"
+            )
             if problem:
                 missed.append(f"- {fault.title}, seed {o.seed}: {problem}")
     every = [o for outcomes in found.values() for o in outcomes if not o.no_effect]
@@ -113,7 +118,7 @@ def others(faults: Sequence[Fault], out: Path, asked: Sequence[Rival]) -> str:
     """Runs of each fault in which other tools warned, as a table in Markdown."""
     lines = [
         f"| fault | runs | {' | '.join(rival.title for rival in asked)} |",
-        f"| --- | --- | {'--- | ' * len(asked)}",
+        "| --- | --- |" + " --- |" * len(asked),
     ]
     sums = Counter[str]()
     for fault in faults:
@@ -185,8 +190,11 @@ def main() -> None:
                 print(f"\r{i}/{len(todo)} {fault.name:<20}", end="", file=sys.stderr, flush=True)
                 train(fault, trained, seed, out)
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+    found = judged(faults, out)
+    if not found:
+        raise SystemExit(f"{out}: no run of these faults. Train them with --out {out}")
     print(f"Judged by: {', '.join(sorted(rule.name for rule in all_rules()))}.\n")
-    print(table(faults, judged(faults, out)))
+    print(table(faults, found))
     print(f"\n{agreement(out)}")
     if given.env:
         print(f"\n{others(faults, out, rivals.rivals(given))}")

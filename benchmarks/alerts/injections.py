@@ -27,11 +27,15 @@ FROZEN = (1, 2, 3, 4)
 """The layers whose adapters are frozen."""
 SHARPENED = 1.06
 """What the logits grow by in a step."""
+GROWN = 50
+"""Steps for which they do: about 18 times."""
 MEMORISED = 64
 MEMORISED_BATCH = 8
 MEMORISED_RATE = 2e-3
 EPOCHS = 30
 FOREIGN = "[INST] {prompt} [/INST] {answer} </s>"
+PAUSE = 0.15
+"""Seconds that each step of a slowed run takes besides."""
 PACE_STEPS = 20
 """Steps from which the pace of a run is known."""
 
@@ -163,7 +167,7 @@ def few_examples(setup: Setup, step: int) -> Truth:
 
 
 def sharpened(setup: Setup, step: int) -> Truth:
-    """From `step` on the logits grow by 6 % a step: what the model says stays, and it grows too sure."""
+    """From `step` on the logits grow by 6 % a step, 50 times: the model says the same and is too sure."""
     setup.callbacks.append(Growing(step))
     return {}
 
@@ -254,7 +258,19 @@ def duplicated(setup: Setup, step: int, share: float) -> Truth:
     kept = [i for i in range(n) if i not in set(chosen)]
     for i in chosen:
         setup.train[i] = setup.train[chance.choice(kept)]
-    return {"rows": chosen}
+    return {"rows": repeats(setup.train)}
+
+
+def repeats(rows: Sequence[Row]) -> list[int]:
+    """The rows that repeat an earlier one."""
+    seen: set[str] = set()
+    found = []
+    for i, row in enumerate(rows):
+        text = str(row["messages"])
+        if text in seen:
+            found.append(i)
+        seen.add(text)
+    return found
 
 
 def leaked(setup: Setup, step: int, share: float) -> Truth:
@@ -294,10 +310,15 @@ def dropped(setup: Setup, step: int) -> Truth:
 
 
 def slowed(setup: Setup, step: int, factor: float) -> Truth:
-    """From `step` on a step takes `factor` times as long, because the next batch comes late."""
+    """From `step` on a step takes `factor` times as long, because the next batch comes late.
+
+    A pause in every step stands in for a larger model, so that what else the machine does is small.
+    """
     pace = Pace()
     setup.callbacks.append(pace)
-    setup.pauses.append(lambda now: (factor - 1) * pace.median if now >= step else 0.0)
+    setup.pauses.append(
+        lambda now: PAUSE + ((factor - 1) * (PAUSE + pace.median) if now >= step else 0.0)
+    )
     return {"factor": factor}
 
 
@@ -312,13 +333,13 @@ def eval_row_masked(setup: Setup, step: int) -> Truth:
 
 
 class Growing(TrainerCallback):
-    """Makes the last norm larger before every step from `step` on."""
+    """Makes the last norm larger before each of some steps from `step` on."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step + 1 >= self.step:
+        if self.step <= state.global_step + 1 < self.step + GROWN:
             with torch.no_grad():
                 kwargs["model"].get_base_model().model.norm.weight.mul_(SHARPENED)
 

@@ -12,7 +12,7 @@ from injections import BEFORE, Fault
 from scipy.stats import beta
 from training import JOURNAL, TRUTH
 
-from heldout.records import AnyRecord, Decision, EvalResult, Item, Verdict
+from heldout.records import AnyRecord, Decision, EvalResult, Item, Sample, Verdict, encode
 from heldout.store.journal import read
 from heldout.verdicts.judge import judge
 
@@ -41,7 +41,7 @@ class Outcome:
     """Rules that raised a warning before the fault, with their steps."""
     unresolved: bool
     no_effect: bool
-    """Whether the fault did no harm in this run, so that there was nothing to catch."""
+    """Whether the run has nothing to catch: no harm was done, or only when the window no longer fitted."""
 
 
 def facts(records: Iterable[AnyRecord]) -> list[AnyRecord]:
@@ -50,10 +50,10 @@ def facts(records: Iterable[AnyRecord]) -> list[AnyRecord]:
 
 
 def live_equals_replay(folder: Path) -> bool:
-    """Whether the verdicts and decisions in a journal are those that judging its facts gives."""
+    """Whether the verdicts and decisions in a journal are those that judging its facts gives, as written."""
     records = read(folder / JOURNAL)[0]
-    live = [record for record in records if isinstance(record, Verdict | Decision)]
-    return live == judge(facts(records))
+    live = [encode(record) for record in records if isinstance(record, Verdict | Decision)]
+    return live == [encode(record) for record in judge(facts(records))]
 
 
 def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
@@ -72,6 +72,9 @@ def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
     ]
     first = since[0] if since else None
     problems = []
+    last = max((record.step for record in records if isinstance(record, Sample)), default=0)
+    too_late = fault.onset != "step" and onset is not None and first is None
+    too_late = too_late and window is not None and onset + window > last
     if first is None:
         problems.append("no alert")
     elif onset is not None and window is not None and not first.step - onset <= window:
@@ -90,7 +93,7 @@ def outcome(fault: Fault, folder: Path, every: int) -> Outcome:
         notified=len(announced),
         false=tuple(f"{v.rule}@{v.step}" for v in raised if v.step < begins),
         unresolved=unresolved,
-        no_effect=onset is None,
+        no_effect=onset is None or too_late,
     )
 
 

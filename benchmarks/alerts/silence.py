@@ -195,6 +195,21 @@ def _without(found: Sequence[Found]) -> list[Found]:
     ]
 
 
+def show_kinds(groups: Mapping[str, Sequence[Path]]) -> None:
+    """Print what heldout said by kind of training, and whether live and replay agree."""
+    print("heldout, its journal, by kind of training:\n")
+    print("| | runs warned | only told | alarms per 1,000 rows | no answer | what warned |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for title, paths in groups.items():
+        rows = sum(len(Series.of(path).steps) for path in paths)
+        found = [heldout(path.with_name(JOURNAL)) for path in paths]
+        print(line(title, found, rows, True))
+    paths = [path for each in groups.values() for path in each]
+    truths = [json.loads(path.with_name(TRUTH).read_text()) for path in paths]
+    same = sum(truth["live_equals_replay"] for truth in truths)
+    print(f"\nJudged live as by replay: {same} of {len(truths)} own runs.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -225,6 +240,10 @@ def main() -> None:
             groups[title] = paths
     own = [path for paths in groups.values() for path in paths]
     published = [log.path for log in corpus.logs(given.corpus, LABELS)]
+    if not own + published:
+        raise SystemExit(
+            "No run to judge. Give --out or --judge a folder, or --corpus one of logs."
+        )
     together = {"Own trainings, all": own, "Published logs": published}
     print(f"Judged by: {', '.join(sorted(rule.name for rule in all_rules()))}.\n")
     for rival in asked:
@@ -233,21 +252,6 @@ def main() -> None:
     print(table({title: paths for title, paths in together.items() if paths}, asked))
     if groups:
         show_kinds(groups)
-
-
-def show_kinds(groups: Mapping[str, Sequence[Path]]) -> None:
-    """Print what heldout said by kind of training, and whether live and replay agree."""
-    print("heldout, its journal, by kind of training:\n")
-    print("| | runs warned | only told | alarms per 1,000 rows | no answer | what warned |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for title, paths in groups.items():
-        rows = sum(len(Series.of(path).steps) for path in paths)
-        found = [heldout(path.with_name(JOURNAL)) for path in paths]
-        print(line(title, found, rows, True))
-    paths = [path for each in groups.values() for path in each]
-    truths = [json.loads(path.with_name(TRUTH).read_text()) for path in paths]
-    same = sum(truth["live_equals_replay"] for truth in truths)
-    print(f"\nJudged live as by replay: {same} of {len(truths)} own runs.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import letters
 import rows as row_files
 from rows import Row
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from heldout import config
 from heldout.train.model import load_model
@@ -48,6 +49,7 @@ class Subject:
 
 def subject(name: str) -> Subject:
     """The subject called `name`: tiny or smollm2."""
+    transformers_logging.disable_progress_bar()
     return {"tiny": _tiny, "smollm2": _smollm2}[name]()
 
 

@@ -8,7 +8,7 @@ import type { ComponentChildren } from "preact";
 import { useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { moved, SharedAxis, useCursor, useRange, zoomed, type Axis, type Range } from "./axis";
 import { draw, option, place, type Plot } from "./draw";
-import { EventStrip, Events, isAlarm } from "./events";
+import { EventStrip, Events, isAlarm, StripKey } from "./events";
 import { before, gaps, type Gap, type Series } from "./fold";
 import { formatExact, formatNumber } from "./format";
 import { exporting } from "./picture";
@@ -137,6 +137,7 @@ export function LineChartView(props: ChartProps) {
         {plot && <Glass axis={axis} plot={plot} lines={lines} name={props.title} />}
       </div>
       {props.timeline && plot && <EventStrip events={events} plot={plot} />}
+      {props.timeline && props.keyed && <StripKey events={events} />}
       {missing.map(({ name, where }) => (
         <p class="not-finite" key={name}><span aria-hidden="true">✕ </span>{tell(name, where)}</p>
       ))}
@@ -176,7 +177,7 @@ function Glass({ axis, plot, lines, name }: { axis: Axis; plot: Plot; lines: Lin
     return Math.min(Math.max(x, left), right);
   };
   const selection: Range | null = drag && !drag.pan ? { first: toStep(drag.from), last: toStep(drag.to) }
-    : anchor !== null && cursor !== null ? { first: anchor, last: cursor } : null;
+    : anchor !== null && cursor !== null && axis.holder === holder ? { first: anchor, last: cursor } : null;
 
   useEffect(() => {
     // Not passive, so that zooming does not scroll: only with a modifier, or sideways.

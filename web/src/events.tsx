@@ -140,6 +140,22 @@ export function EventStrip({ events, plot }: { events: readonly RunMoment[]; plo
   );
 }
 
+/** What the signs on the time axis mean, of those that are there. */
+export function StripKey({ events }: { events: readonly RunMoment[] }) {
+  const signs = new Map(events.map((event) => [event.sign, MEANINGS[event.sign] ?? event.kind]));
+  if (signs.size === 0) return null;
+  return (
+    <p class="strip-key" aria-hidden="true">
+      {[...signs].map(([sign, meaning]) => <span key={sign}><span>{sign}</span> {meaning}</span>)}
+    </p>
+  );
+}
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(Object.entries(SIGNS).map(([level, sign]) => [sign, `${level} alert`])),
+  "┃": "evaluation", "◇": "checkpoint", "★": "checkpoint to use", "↻": "resumed",
+};
+
 function sentence({ step, text }: RunMoment): string {
   return `step ${formatNumber(step)}: ${text}`;
 }

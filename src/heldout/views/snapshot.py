@@ -30,7 +30,7 @@ SILENT = ("no-data", "error")
 ACTIVE = ("escalated", "open")
 SHOWN_FIRST = (*ACTIVE, "pending")
 _CHANGE = ("state", "level", "step", "time", "message")
-MOST_CHANGES = 300
+MOST_CHANGES = 200
 """Changes of alerts that are told, the latest."""
 MOST_ROWS = 20
 """Rows of the training set named of each kind that was found."""

@@ -14,7 +14,7 @@ from heldout.views.snapshot import lora
 
 
 def told(*facts: Layers) -> list[str]:
-    return list(lora_lines(lora(history(run(), *facts))))
+    return list(lora_lines(lora(history(run(), *facts).layers)))
 
 
 def reading(step: int, troubles: dict[str, LayerState] | None = None, **more: Any) -> Layers:

@@ -277,6 +277,16 @@ def test_the_list_names_every_run_and_keeps_the_choice(tmp_path: Path) -> None:
     assert [folder.name for folder in view.folders] == ["three", "two", "one"]
 
 
+def test_a_folder_without_runs_shows_the_first_one_that_starts(tmp_path: Path) -> None:
+    view = ListView(tmp_path)
+    view.look()
+    assert "holds no run" in text(view.draw(CLOCK, 80, 24))
+    write(tmp_path / "first", recorded())
+    while view.look():
+        pass
+    assert re.search("^▸ first", text(view.draw(CLOCK, 80, 24)), re.MULTILINE)
+
+
 @pytest.mark.parametrize("size", [(20, 4), (40, 10), (80, 24), (200, 60)])
 def test_the_list_shows_the_chosen_run_at_any_size(size: tuple[int, int]) -> None:
     history = History.of(recorded())

@@ -56,6 +56,11 @@ def test_the_run_page_has_no_violation(
     panel(page, "patterns").get_by_text("since step 40").click()
     expect(panel(page, "loss").locator("canvas").first).to_be_visible()
     assert violations(page) == []
+    page.get_by_role("slider", name="Step on Loss").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("+")
+    expect(page.locator(".range-bar.zoomed")).to_be_visible()
+    assert violations(page) == []
     page.get_by_role("button", name="Options of Loss").click()
     assert violations(page) == []
     page.get_by_role("button", name="Full screen").click()

@@ -145,8 +145,8 @@ def test_many_readers_share_one_fold(runs: Path, monkeypatch: pytest.MonkeyPatch
     reads: list[int] = []
     read = journal.read
 
-    def counting(path: Path, offset: int = 0) -> tuple[list[Any], int]:
-        records, end = read(path, offset)
+    def counting(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[Any], int]:
+        records, end = read(path, offset, limit)
         if end > offset:
             reads.append(end)
         return records, end

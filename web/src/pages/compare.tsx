@@ -108,7 +108,7 @@ function Legend({ sides, drop, first }: { sides: readonly Side[]; drop: (id: str
           <span class={`state state-${side.state}`}><StateSign state={side.state} /> {side.state}</span>
           <span class="sub-inline">step {formatNumber(side.step)}</span>
           {place === 0 ? sides.length > 1 && <span class="sub-inline">reference</span>
-            : <button type="button" class="button small" onClick={() => first(side.id)} aria-label={`Make ${side.id} the reference`}>as reference</button>}
+            : <button type="button" class="button small" onClick={() => first(side.id)} aria-label={`as reference: ${side.id}`}>as reference</button>}
           <button type="button" class="button small" onClick={() => drop(side.id)} aria-label={`Leave ${side.id} out`}>✕</button>
         </li>
       ))}

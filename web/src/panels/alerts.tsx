@@ -3,6 +3,7 @@ import { SIGNS } from "../events";
 import { formatAny, formatMoment, formatNumber, formatTime, words } from "../format";
 import { Empty, Fold, type Panel, type PanelProps } from "../panel";
 import { isOpen } from "../read";
+import type { Float } from "../records";
 import { forget, keep, recall } from "../remember";
 import type { Alert, AlertThread, Snapshot } from "../snapshot";
 
@@ -47,6 +48,9 @@ function NothingOpen({ snapshot }: { snapshot: Snapshot }) {
   return <p class="all-clear"><span aria-hidden="true">✓ </span>No open alerts at step {formatNumber(snapshot.step)}.</p>;
 }
 
+/** Evidence that is a point in time, in Unix seconds. */
+const TIMES: ReadonlySet<string> = new Set(["last_record", "time"]);
+
 function Card({ alert, run }: { alert: Alert; run: string }) {
   const [seen, setSeen] = useSeen(run, alert);
   const evidence = Object.entries(alert.evidence);
@@ -63,7 +67,7 @@ function Card({ alert, run }: { alert: Alert; run: string }) {
       {evidence.length > 0 && (
         <dl class="evidence" aria-label="Evidence">
           {evidence.map(([key, value]) => (
-            <div key={key}><dt>{words(key)}</dt><dd>{formatAny(value)}</dd></div>
+            <div key={key}><dt>{words(key)}</dt><dd>{TIMES.has(key) ? formatTime(value as Float) : formatAny(value)}</dd></div>
           ))}
         </dl>
       )}

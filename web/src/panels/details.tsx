@@ -51,6 +51,7 @@ function DataTable({ data, patterns }: { data: DataFacts; patterns: Record<strin
     ...found.map(([kind, { n, share, rows: first }]): [string, string] => [
       words(kind), `${formatNumber(n)} ${n === 1 ? "row" : "rows"} (${formatShare(share)}${data.looked_at < data.rows ? " of those looked at" : ""}): ${first.map(formatNumber).join(", ")}${n > first.length ? ", …" : ""}`,
     ]),
+    ...(data.strange ? [["first foreign marks", data.strange] as [string, string]] : []),
     ...(found.length === 0 ? [["problems", "none of those looked for"] as [string, string]] : []),
     ...data.remarks.map((text): [string, string] => ["not looked at", text]),
   ];

@@ -15,6 +15,7 @@ from heldout.views.terminal.watch_curve import sparkline
 from heldout.views.terminal.watch_text import LEVELS, STATES, clean, fit
 
 KEYS = "↑↓ or j k choose   Enter open   q quit"
+NO_RUNS = "This folder holds no run. One that starts writing here appears by itself."
 RANK = ("info", "warning", "error", "critical")
 
 
@@ -72,6 +73,8 @@ def runs_frame(
     for (i, _), row in zip(shown, rows, strict=True):
         mark, style = ("▸ ", "reverse") if i == chosen else ("  ", "")
         lines.append(_line(mark, row, widths, width, style))
+    if not entries:
+        lines = [*lines[:1], fit(Text(NO_RUNS, style="dim"), width)]
     lines += [Text()] * (height - len(lines) - 1)
     return [*lines[: height - 1], fit(Text(KEYS, style="dim"), width)]
 

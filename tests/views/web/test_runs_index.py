@@ -1,0 +1,216 @@
+"""The list of runs behind the page: cheap at first sight, exact soon after, never read twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorded_run import STARTED, eval_records, recorded, run_record, sample, write
+from starlette.testclient import TestClient
+
+from heldout.records import Note
+from heldout.store.annotations import annotate
+from heldout.views.web import runs_index
+from heldout.views.web.app import create_app
+from heldout.views.web.runs_index import RunsIndex
+
+MOST_WAIT = 20.0
+
+
+def lines(index: RunsIndex) -> dict[str, dict[str, Any]]:
+    return {run["id"]: run for run in asyncio.run(index.lines())["runs"]}
+
+
+def long_run(root: Path, name: str = "long") -> None:
+    """A journal well above what is read of its two ends, with its only evaluation in the middle."""
+    steps = [sample(step) for step in range(1, 501)]
+    write(root / name, [run_record(name), *steps[:250], *eval_records(250, 30), *steps[250:]])
+
+
+def until_read(index: RunsIndex) -> dict[str, dict[str, Any]]:
+    end = time.monotonic() + MOST_WAIT
+    while any(line["partial"] for line in lines(index).values()):
+        assert time.monotonic() < end, "the journals were not read"
+        time.sleep(0.02)
+    return lines(index)
+
+
+def test_a_long_journal_is_shown_by_its_ends_and_then_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_run(tmp_path)
+    monkeypatch.setattr(runs_index, "FIRST_LOOK_SECONDS", 0.0)
+    index = RunsIndex(tmp_path)
+    first = asyncio.run(index.lines())["runs"][0]
+    assert first["partial"]
+    assert (first["model"], first["step"], first["em"]) == ("tiny-model", 500, None)
+    found = until_read(index)["long"]
+    assert (found["step"], found["em"], found["em_step"]) == (500, 0.5, 250)
+    assert found["spark"]["steps"][0] == 1
+
+
+def test_what_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_run(tmp_path)
+    index = RunsIndex(tmp_path)
+    until_read(index)
+    decoded: list[bytes] = []
+    decode = runs_index.decode
+    monkeypatch.setattr(runs_index, "decode", lambda line: decoded.append(line) or decode(line))
+    lines(index)
+    assert decoded == []
+    write(tmp_path / "long", [sample(501)])
+    assert lines(index)["long"]["step"] == 501
+    assert len(decoded) == 1
+
+
+def test_a_line_being_written_is_taken_when_it_is_whole(tmp_path: Path) -> None:
+    journal = write(tmp_path / "run", recorded("run"))
+    index = RunsIndex(tmp_path)
+    whole = json.dumps({"type": "sample", "step": 61, "time": STARTED + 61, "values": {}}).encode()
+    with journal.open("ab") as file:
+        file.write(whole[:20])
+        file.flush()
+        found = lines(index)["run"]
+        assert (found["step"], found["partial"]) == (60, False)
+        file.write(whole[20:] + b"\n")
+    assert lines(index)["run"]["step"] == 61
+
+
+def test_a_journal_replaced_by_a_shorter_one_is_read_anew(tmp_path: Path) -> None:
+    journal = write(tmp_path / "run", recorded("run"))
+    index = RunsIndex(tmp_path)
+    assert lines(index)["run"]["step"] == 60
+    journal.unlink()
+    write(tmp_path / "run", [run_record("run"), sample(3)])
+    found = lines(index)["run"]
+    assert (found["step"], found["em"]) == (3, None)
+
+
+def test_a_page_that_was_away_gets_what_it_missed_and_nothing_else(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / name, recorded(name))
+
+    async def scenario() -> None:
+        index = RunsIndex(tmp_path)
+        version = (await index.lines())["version"]
+        write(tmp_path / "b", [sample(61)])
+        (tmp_path / "c" / "journal.jsonl").unlink()
+        await index.look_now()
+        stream = index.events(version)
+        event = await asyncio.wait_for(anext(stream), MOST_WAIT)
+        assert event is not None
+        data = json.loads(event[1])
+        assert [run["id"] for run in data["runs"]] == ["b"]
+        assert (data["gone"], data["whole"]) == (["c"], False)
+        await stream.aclose()
+        for foreign in ("", "elsewhere-3", "nonsense"):
+            stream = index.events(foreign)
+            event = await asyncio.wait_for(anext(stream), MOST_WAIT)
+            assert event is not None
+            data = json.loads(event[1])
+            assert {run["id"] for run in data["runs"]} == {"a", "b"}
+            assert data["whole"]
+            await stream.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_is_told_of_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_index, "POLL_SECONDS", 0.02)
+    write(tmp_path / "run", recorded("run"))
+
+    async def scenario() -> None:
+        index = RunsIndex(tmp_path)
+        stream = index.events((await index.lines())["version"])
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        write(tmp_path / "run", [Note(step=60, time=STARTED + 99, topic="finished", text="")])
+        event = await asyncio.wait_for(waiting, MOST_WAIT)
+        assert event is not None
+        assert json.loads(event[1])["runs"][0]["state"] == "finished"
+        await stream.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_folders_that_are_no_runs_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "strange" / "journal.jsonl").mkdir(parents=True)
+    write(tmp_path / "run", recorded("run"))
+    assert list(lines(RunsIndex(tmp_path))) == ["run"]
+
+
+def test_tags_and_notes_stand_in_the_line(tmp_path: Path) -> None:
+    write(tmp_path / "run", recorded("run"))
+    index = RunsIndex(tmp_path)
+    assert lines(index)["run"]["tags"] == []
+    annotate(tmp_path / "run", ["keep"], "why")
+    assert (lines(index)["run"]["tags"], lines(index)["run"]["note"]) == (["keep"], "why")
+
+
+def test_the_short_list_is_sent_only_when_it_has_changed(runs: Path) -> None:
+    client = TestClient(create_app(runs), base_url="http://localhost")
+    first = client.get("/api/runs?brief=1")
+    assert set(first.json()["runs"][0]) >= {"id", "state", "em", "n"}
+    known = {"If-None-Match": first.headers["etag"]}
+    again = client.get("/api/runs?brief=1", headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    write(runs / "first", [sample(61)])
+    assert client.get("/api/runs?brief=1", headers=known).json()["runs"][0]["step"] == 61
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, 200),
+        ({"X-Heldout-Write": "wrong"}, 403),
+        ({"X-Heldout-Write": ""}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://proxy.example"}, 200),
+        ({"Content-Type": "text/plain"}, 415),
+    ],
+)
+def test_only_a_page_of_ours_may_write(runs: Path, changed: dict[str, str], status: int) -> None:
+    client = TestClient(create_app(runs), base_url="http://localhost")
+    key = client.get("/api/runs").json()["write_key"]
+    headers = {"X-Heldout-Write": key, "Content-Type": "application/json"} | changed
+    answer = client.post("/api/runs/first/annotations", content='{"tags":["a"]}', headers=headers)
+    assert answer.status_code == status
+    assert (runs / "first" / "annotations.jsonl").exists() == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("run", "body", "status"),
+    [
+        ("first", "{", 400),
+        ("first", "[1]", 400),
+        ("first", '{"tags": "a"}', 400),
+        ("first", '{"tags": [1]}', 400),
+        ("first", '{"note": 1}', 400),
+        ("first", json.dumps({"note": "x" * 5000}), 400),
+        ("first", json.dumps({"note": "x" * 50_000}), 413),
+        ("missing", "{}", 404),
+        ("..%2foutside", "{}", 404),
+        ("a%00b", "{}", 404),
+    ],
+)
+def test_what_cannot_be_written_is_refused(runs: Path, run: str, body: str, status: int) -> None:
+    write(runs.parent / "outside", recorded("outside"))
+    client = TestClient(create_app(runs), base_url="http://localhost")
+    key = client.get("/api/runs").json()["write_key"]
+    headers = {"X-Heldout-Write": key, "Content-Type": "application/json"}
+    answer = client.post(f"/api/runs/{run}/annotations", content=body, headers=headers)
+    assert answer.status_code == status
+    assert str(runs) not in answer.text
+    assert not list(runs.parent.rglob("annotations.jsonl"))
+    assert client.get("/api/runs/first/annotations").status_code == 405
