@@ -54,6 +54,8 @@ class Fault:
     inject: Callable[[Setup, int], Truth]
     wrong: tuple[str, ...] = ()
     """Rules that must not raise a warning for it."""
+    told: bool = False
+    """Whether an alert of level info is enough: nothing is lost that a warning could save."""
     at_step: bool = True
     """Whether it begins at a step, and not with the run."""
     transient: bool = False
@@ -490,6 +492,7 @@ FAULTS = (
         name="rate-too-low",
         title="learning rate / 100",
         expected=("plateau", "not-learning"),
+        told=True,
         inject=slow_rate,
         at_step=False,
         exact=not_early,
@@ -596,6 +599,7 @@ FAULTS = (
         title="a held-out row without an answer",
         expected=("data-unusable", "loss-not-finite"),
         window=1,
+        told=True,
         inject=eval_row_masked,
         at_step=False,
     ),

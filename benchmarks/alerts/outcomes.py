@@ -118,14 +118,13 @@ def _right(fault: Fault, verdicts: Sequence[Verdict], begins: int, onset: int) -
             continue
         if v.state == "resolved" and v.step < onset:
             found = [each for each in found if (each.rule, each.scope) != (v.rule, v.scope)]
-        elif _counts(v):
+        elif _counts(fault, v):
             found.append(v)
     return found
 
 
-def _counts(verdict: Verdict) -> bool:
-    """An alert; plateau is one at its own level, info."""
-    return verdict.state in RAISED and (verdict.level in ALERTING or verdict.rule == "plateau")
+def _counts(fault: Fault, verdict: Verdict) -> bool:
+    return verdict.state in RAISED and (fault.told or verdict.level in ALERTING)
 
 
 def _window(fault: Fault, every: int) -> int | None:

@@ -5,10 +5,11 @@ import { GridComponent } from "echarts/components";
 import { init, use, type ECharts, type EChartsCoreOption } from "echarts/core";
 import { CanvasRenderer, SVGRenderer } from "echarts/renderers";
 import type { Range } from "./axis";
-import type { ChartProps, Line, Ring } from "./chart";
+import type { ChartProps } from "./chart";
 import type { RunMoment } from "./events";
 import { cut, gaps, type Gap } from "./fold";
 import { formatNumber } from "./format";
+import type { Line, Ring } from "./lines";
 
 use([LineChart, CustomChart, GridComponent, CanvasRenderer, SVGRenderer]);
 

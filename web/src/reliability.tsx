@@ -4,7 +4,8 @@ import { useEffect, useRef } from "preact/hooks";
 import { toNumber } from "./fold";
 import { formatChange, formatNumber, formatPercent, formatShare } from "./format";
 import { Fold } from "./panel";
-import { exporting, type TableData } from "./picture";
+import { exporting } from "./marks";
+import type { TableData } from "./tables";
 import type { Bin } from "./records";
 import type { FixedEval } from "./snapshot";
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from recorded_run import (
     HOSTILE,
     STARTED,
@@ -199,6 +199,22 @@ def test_the_list_works_under_a_sub_path(page: Page, runs: Path) -> None:
         page.get_by_role("link", name="bad", exact=True).click()
         assert page.url == f"{address}/run/bad"
         page.goto("about:blank")
+
+
+def test_a_cut_is_shown_and_what_was_missed_comes_after_it(chromium: Browser, runs: Path) -> None:
+    several(runs)
+    page = chromium.new_page()
+    with serving(runs) as address:
+        page.goto(address)
+        expect(page.locator(".badge")).to_contain_text("live")
+        expect(page.locator(".run-name")).to_have_count(4)
+    expect(page.locator(".badge")).to_contain_text("reconnecting, what you see is old")
+    expect(page.locator("main.stale")).to_be_visible()
+    write(runs / "first", [sample(61)])
+    with serving(runs, port=int(address.rpartition(":")[2])):
+        expect(page.locator(".badge")).to_contain_text("live", timeout=20_000)
+        expect(page.get_by_role("row", name=re.compile("first"))).to_contain_text("61 of 80")
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,7 @@ import { useCursor, useRange } from "../axis";
 import { before, cut, type RunView, type Series } from "../fold";
 import { formatValue } from "../format";
 import { Empty, type Panel, type PanelProps } from "../panel";
-import { exporting } from "../picture";
+import { exporting } from "../marks";
 import { metric } from "../read";
 import { Spark } from "../spark";
 

@@ -1,6 +1,6 @@
-"""The web server: a read-only view of a folder of runs, live by server-sent events.
+"""The web server: a view of a folder of runs, live by server-sent events.
 
-    /                             the page, on the newest run
+    /                             the page: the list of runs, or the run where there is one only
     /run/{id}                     the page, on that run
     /api/runs                     the runs, newest first
     /api/changes                  the runs that have changed, as it happens
@@ -55,12 +55,12 @@ from heldout.views.export import EXPORTERS
 from heldout.views.snapshot import lora
 from heldout.views.web.compare import (
     MOST_RUNS,
+    Scored,
     differences,
-    latest_by_id,
     pair,
-    same_set,
     settings,
     side,
+    why_not,
 )
 from heldout.views.web.examples import Other, Query, one, page
 from heldout.views.web.guard import SECURITY_HEADERS, Guard, is_loopback
@@ -256,10 +256,11 @@ async def _examples(request: Request) -> Response:
 async def _other(request: Request, tail: Tail, name: str) -> Other:
     """The run to show the rows against. Raises `ConfigError` where it has another fixed set."""
     tails: Tails = request.app.state.tails
-    there = await (await tails.find(name)).ask(lambda history: history)
-    if not await tail.ask(lambda history: same_set(history, there)):
-        raise ConfigError("the two runs were scored on different fixed sets")
-    return Other(id=name, items=latest_by_id(there))
+    there = await (await tails.find(name)).ask(partial(Scored.of, name))
+    reason = why_not(await tail.ask(partial(Scored.of, request.path_params["id"])), there)
+    if reason:
+        raise ConfigError(reason)
+    return Other(id=name, items={item.id: item for item in there.items})
 
 
 async def _example(request: Request) -> Response:
@@ -286,14 +287,14 @@ async def _compare(request: Request) -> Response:
         raise ConfigError(f"name 1 to {MOST_RUNS} runs to compare")
     tails: Tails = request.app.state.tails
     asked = [(name, await tails.find(name)) for name in names]
-    sides, found, histories = [], [], []
+    sides, found, scored = [], [], []
     for name, tail in asked:
         sides.append(await tail.ask(partial(_side, name, tail)))
         found.append(await tail.ask(settings))
-        histories.append(await tail.ask(lambda history: history))
+        scored.append(await tail.ask(partial(Scored.of, name)))
     pairs = [
-        {"other": name, **await run_in_threadpool(pair, histories[0], history)}
-        for name, history in zip(names[1:], histories[1:], strict=True)
+        {"other": other.name, **await run_in_threadpool(pair, scored[0], other)}
+        for other in scored[1:]
     ]
     return _json({"runs": sides, "settings": differences(found), "pairs": pairs})
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -79,31 +80,52 @@ def differences(every: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     return lines
 
 
-def pair(one: History, other: History) -> dict[str, Any]:
-    """Compare the last evaluations of two runs example by example, the first as the reference.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The latest evaluation of a run: what two runs are paired by."""
+
+    name: str
+    set_hash: str
+    """Of the fixed set's content; "" where the run has none."""
+    step: int | None
+    """None before the first evaluation."""
+    items: tuple[Item, ...]
+
+    @classmethod
+    def of(cls, name: str, history: History) -> Scored:
+        """Take it from a history, which may go on meanwhile."""
+        about = history.run.eval_set if history.run else None
+        return cls(
+            name=name,
+            set_hash=about.hash if about else "",
+            step=history.evals[-1].step if history.evals else None,
+            items=tuple(history.last_items),
+        )
+
+
+def pair(one: Scored, other: Scored) -> dict[str, Any]:
+    """Compare the latest evaluations of two runs example by example, the first as the reference.
 
     `{reason}` instead where they cannot be compared.
     """
-    reason = _why_not(one, other)
-    if reason:
-        return {"reason": reason}
-    found = between(one.last_items, other.last_items)
+    reason = why_not(one, other)
+    found = None if reason else between(one.items, other.items)
     if found is None:
-        return {"reason": "the two evaluations share no example"}
+        return {"reason": reason or "the two evaluations share no example"}
     facts: dict[str, Any] = msgspec.to_builtins(found)
-    steps = [one.evals[-1].step, other.evals[-1].step]
-    return {**facts, "steps": steps, "says": _says(found)}
+    return {**facts, "steps": [one.step, other.step], "says": _says(found)}
 
 
-def latest_by_id(history: History) -> dict[str, Item]:
-    """The examples of the latest evaluation."""
-    return {item.id: item for item in history.last_items}
-
-
-def same_set(one: History, other: History) -> bool:
-    """Whether two runs were scored on the same fixed set, by the hash of its content."""
-    hashes = [h.run.eval_set.hash if h.run and h.run.eval_set else "" for h in (one, other)]
-    return hashes[0] == hashes[1] != ""
+def why_not(one: Scored, other: Scored) -> str:
+    """Why the examples of two runs cannot be paired; "" where they can."""
+    for each in (one, other):
+        if not each.set_hash:
+            return f"{each.name} has no fixed set"
+        if each.step is None:
+            return f"{each.name} has not been evaluated yet"
+    if one.set_hash != other.set_hash:
+        return "they were scored on different fixed sets, so their examples cannot be paired"
+    return ""
 
 
 def _says(found: Since) -> str:
@@ -111,18 +133,6 @@ def _says(found: Since) -> str:
     if found.em_change_low > 0:
         return "better"
     return "worse" if found.em_change_high < 0 else "no difference shown"
-
-
-def _why_not(one: History, other: History) -> str:
-    for history in (one, other):
-        name = history.run.id if history.run else "one run"
-        if not (history.run and history.run.eval_set):
-            return f"{name} has no fixed set"
-        if not history.evals:
-            return f"{name} has not been evaluated yet"
-    if not same_set(one, other):
-        return "they were scored on different fixed sets, so their examples cannot be paired"
-    return ""
 
 
 class _Axes:

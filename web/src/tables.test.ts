@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fileName, toCsv, toJson } from "./picture";
+import { fileName, toCsv, toJson } from "./tables";
 
 const TABLE = { columns: ["step", "said, \"so\""], rows: [[1, 0.25], [2, null], [3, NaN], [4, "=1+1"], [5, "a\nb"]] as (string | number | null)[][] };
 
