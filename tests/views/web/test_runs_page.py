@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -157,7 +159,7 @@ def test_tags_and_a_note_are_kept_beside_the_journal_and_found(
     page.get_by_role("button", name="Tags and note of good").click()
     page.get_by_label("Tags, with commas").fill("keep, paper")
     page.get_by_label("Note", exact=True).fill(f"the one {HOSTILE}")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     row = page.get_by_role("row", name=re.compile("good"))
     expect(row).to_contain_text("keep")
     expect(row).to_contain_text(f"the one {HOSTILE}")
@@ -177,6 +179,20 @@ def test_ticked_runs_go_to_the_comparison(page: Page, server: str, runs: Path) -
     page.get_by_role("link", name="Compare 2").click()
     assert page.url == f"{server}/#/compare?runs=first,good"
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare")
+
+
+@pytest.mark.parametrize("kind", ["CSV", "JSON"])
+def test_the_list_is_saved_with_every_digit(page: Page, server: str, runs: Path, kind: str) -> None:
+    several(runs)
+    page.goto(f"{server}/#/runs?sort=id")
+    with page.expect_download() as found:
+        page.get_by_role("button", name=f"{kind}: save runs").click()
+    assert found.value.suggested_filename == f"runs.{kind.lower()}"
+    text = found.value.path().read_text("utf-8")
+    rows = json.loads(text) if kind == "JSON" else list(csv.DictReader(io.StringIO(text)))
+    assert [row["id"] for row in rows] == ["bad", "first", "gone", "good"]
+    assert float(rows[1]["em"]) == 40 / 60
+    assert rows[1]["open_alerts"] == "1 critical"
 
 
 def test_a_name_with_any_sign_in_it_opens(page: Page, server: str, runs: Path) -> None:

@@ -10,9 +10,11 @@ import {
 } from "../format";
 import type { Float } from "../records";
 import { go, list, to, value, type Query } from "../route";
+import type { TableData } from "../tables";
 import { Curves, LETTERS, colourOf, type Curve } from "./curves";
 import type { Lines } from "./lines";
 import { StateSign } from "./runs";
+import { Save } from "./save";
 import { Text } from "./text";
 import type { Comparison, EvalField, Pair, Setting, Side } from "./types";
 
@@ -237,7 +239,10 @@ const FINALS: readonly { title: string; of: (side: Side) => ComponentChildren; e
 function Finals({ sides }: { sides: readonly Side[] }) {
   return (
     <section class="card" aria-labelledby="finals-title">
-      <h2 id="finals-title">Latest numbers</h2>
+      <div class="chart-head">
+        <h2 id="finals-title">Latest numbers</h2>
+        <Save name="latest numbers" table={() => finalsOf(sides)} />
+      </div>
       <div class="scroll" tabIndex={0} role="region" aria-label="Latest numbers of each run">
         <table class="grid">
           <HeadRow first="Number" sides={sides} />
@@ -258,6 +263,22 @@ function Finals({ sides }: { sides: readonly Side[] }) {
   );
 }
 
+const FINAL_FIELDS = [
+  "em", "em_low", "em_high", "n", "ce", "ce_low", "ce_high", "ece", "ece_low", "ece_high", "eval_step",
+  "best_checkpoint", "action", "streaming_ce", "tokens", "tokens_per_second", "seconds", "total_steps",
+] as const;
+
+/** A row a number, a column a run. */
+function finalsOf(sides: readonly Side[]): TableData {
+  return {
+    columns: ["number", ...sides.map(({ id }) => id)],
+    rows: [
+      ["state", ...sides.map(({ state }) => state)], ["step", ...sides.map(({ step }) => step)],
+      ...FINAL_FIELDS.map((field) => [field, ...sides.map(({ final }) => final[field])]),
+    ],
+  };
+}
+
 function Settings({ sides, settings, every, show }: {
   sides: readonly Side[]; settings: readonly Setting[]; every: boolean; show: (all: boolean) => void;
 }) {
@@ -267,7 +288,13 @@ function Settings({ sides, settings, every, show }: {
     <section class="card" aria-labelledby="settings-title">
       <div class="chart-head">
         <h2 id="settings-title">Settings</h2>
-        <button type="button" class="button small" aria-pressed={every} onClick={() => show(!every)}>show all {formatNumber(settings.length)}</button>
+        <span class="choice">
+          <button type="button" class="button small" aria-pressed={every} onClick={() => show(!every)}>show all {formatNumber(settings.length)}</button>
+          <Save
+            name="settings"
+            table={() => ({ columns: ["setting", ...sides.map(({ id }) => id)], rows: shown.map(({ name, values }) => [name, ...values]) })}
+          />
+        </span>
       </div>
       <p class="small-print">
         {sides.length < 2 ? "One run differs from nothing." : `${formatNumber(differing.length)} of ${formatNumber(settings.length)} differ.`}

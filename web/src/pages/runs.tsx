@@ -11,10 +11,13 @@ import { Spark } from "../spark";
 import { Annotate } from "./annotate";
 import { useKeys } from "./keys";
 import type { Lines } from "./lines";
-import { COLUMNS, matches, sorted, states, type ColumnId } from "./table";
+import { Save } from "./save";
+import { COLUMNS, matches, sorted, states, tableOf, type ColumnId } from "./table";
 import { Text } from "./text";
 import type { RunLine } from "./types";
 
+/** Rows of the first picture, then as many as are shown until all are asked for. */
+const DRAWN_AT_ONCE = 40;
 const SHOWN_AT_FIRST = 300;
 const TICK_MILLISECONDS = 10_000;
 /** As many as the server compares. */
@@ -25,7 +28,7 @@ const LEVELS = ["critical", "error", "warning", "info"] as const;
 export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
   const [chosen, choose] = useState<readonly string[]>([]);
   const [edited, edit] = useState<RunLine | null>(null);
-  const [all, showAll] = useState(false);
+  const [most, showMost] = useState(DRAWN_AT_ONCE);
   const box = useRef<HTMLDivElement>(null);
   const search = useRef<HTMLInputElement>(null);
   const now = useNow(lines.ahead);
@@ -37,7 +40,13 @@ export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
     () => sorted((lines.runs ?? []).filter((run) => matches(run, text, state)), sort),
     [lines.runs, text, state.join(), sort],
   );
-  const shown = all ? found : found.slice(0, SHOWN_AT_FIRST);
+  const shown = found.slice(0, most);
+  const drawn = lines.runs !== null;
+  useEffect(() => {
+    if (!drawn) return undefined;
+    const timer = setTimeout(() => showMost((was) => Math.max(was, SHOWN_AT_FIRST)));
+    return () => clearTimeout(timer);
+  }, [drawn]);
   const toggle = (id: string) => choose(
     chosen.includes(id) ? chosen.filter((other) => other !== id) : [...chosen, id]);
 
@@ -57,6 +66,7 @@ export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
             : `${formatNumber(found.length)} of ${formatNumber(lines.runs.length)} shown`}
         </p>
         <span class="spacer" />
+        {found.length > 0 && <Save name="runs" table={() => tableOf(found)} />}
         <CompareButton chosen={chosen} clear={() => choose([])} />
       </div>
       <div class="filters">
@@ -106,8 +116,8 @@ export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
           </tbody>
         </table>
       )}
-      {shown.length < found.length && (
-        <p><button type="button" class="button" onClick={() => showAll(true)}>Show all {formatNumber(found.length)}</button></p>
+      {most >= SHOWN_AT_FIRST && shown.length < found.length && (
+        <p><button type="button" class="button" onClick={() => showMost(Infinity)}>Show all {formatNumber(found.length)}</button></p>
       )}
       <p class="keys-note">
         <kbd>/</kbd> search <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open <kbd>x</kbd> choose to

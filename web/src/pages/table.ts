@@ -2,6 +2,7 @@
 
 import { toNumber } from "../fold";
 import type { Float } from "../records";
+import type { TableData, Value } from "../tables";
 import type { RunLine } from "./types";
 
 const WEIGHT: Record<string, number> = { critical: 1e9, error: 1e6, warning: 1e3, info: 1 };
@@ -73,4 +74,19 @@ function key(run: RunLine, id: ColumnId): number | string | null {
 function known(value: Float | null): number | null {
   const x = value === null ? NaN : toNumber(value);
   return Number.isFinite(x) ? x : null;
+}
+
+const FIELDS = [
+  "id", "model", "source", "state", "step", "total_steps", "attempts", "started", "time", "em", "em_low",
+  "em_high", "n", "em_step", "best_checkpoint", "best_em", "streaming_ce", "tokens_per_second", "note",
+] as const;
+
+/** Everything the lines say, for a file. */
+export function tableOf(runs: readonly RunLine[]): TableData {
+  const rows = runs.map((run): Value[] => [
+    ...FIELDS.map((field) => run[field]),
+    run.tags.join(", "),
+    Object.entries(run.alerts).map(([level, n]) => `${n} ${level}`).join(", "),
+  ]);
+  return { columns: [...FIELDS, "tags", "open_alerts"], rows };
 }

@@ -36,6 +36,8 @@ FIRST_LOOK_SECONDS = 0.15
 """Time the first answer may take for whole journals; the others are shown by their two ends."""
 HEAD_BYTES = 1 << 14
 TAIL_BYTES = 1 << 15
+PAUSE_SECONDS = 0.01
+"""Between two parts read in the background, for the requests that come meanwhile."""
 PART_BYTES = 1 << 22
 """A journal is read in parts of this size, so that a long one is not in memory at once."""
 BESIDE = (HEARTBEAT, ANNOTATIONS)
@@ -230,6 +232,7 @@ class RunsIndex:
                 with self._lock:
                     if entry.folder.name not in self._entries or not self._look(entry, read=True):
                         break
+                time.sleep(PAUSE_SECONDS)
 
     def _since(self, version: int) -> tuple[int, bytes]:
         with self._lock:
