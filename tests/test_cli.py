@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from facts import checkpoint, evaluation, note, run, sample, score, strict_json
+from rich.console import Console
 
+from heldout import cli
 from heldout.records import AnyRecord
 from heldout.store.journal import Journal
 from heldout.verdicts.judge import Judge
+from heldout.views import page
 
 HEALTHY = [
     run(),
@@ -75,6 +81,103 @@ def test_what_cannot_be_read_is_exit_code_3_and_one_message(
     assert done.returncode == 3
     assert "nothing: no such file or folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["judge", "report", "check", "export", "guard", "watch"])
+def test_a_mistake_of_ours_is_told_of_and_is_no_verdict(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ValueError("[red]odd[/] \x1b value")
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(sys, "argv", ["heldout", command, "x"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 3
+    said = capfd.readouterr().err
+    message, trace = said.split("Traceback (most recent call last):")
+    assert "error: unexpected error: ValueError: [red]odd[/] \ufffd value. Please report" in message
+    assert "in broken" in trace
+
+
+@pytest.mark.parametrize("arguments", [["train", "c.yaml"], []])
+def test_an_error_in_a_training_stays_as_it_is(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(sys, "argv", ["heldout", *arguments])
+    with pytest.raises(RuntimeError):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        "[" * 200_000,
+        '{"log_history": [{"step": 1, "loss": ' + "[" * 3_000 + "]" * 3_000 + "}]}",
+    ],
+)
+def test_a_file_nested_deeply_is_one_message_and_exit_code_3(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.json").write_text(text)
+    done = heldout("judge", tmp_path / "deep.json")
+    assert done.returncode == 3
+    assert "deep.json: " in done.stderr
+    assert "'log_history'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_journal_line_nested_deeply_hides_no_run(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "r", HEALTHY)
+    journal = folder / "journal.jsonl"
+    deep = b'{"type":"note","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+    journal.write_bytes(deep + journal.read_bytes())
+    assert heldout("judge", folder).returncode == 0
+
+
+def test_the_demo_shows_its_own_run_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(tmp_path / "old", HEALTHY)
+    opened: Queue[str] = Queue()
+    trained: list[dict[str, object]] = []
+    shown: list[str] = []
+
+    def train(settings: dict[str, object]) -> Path:
+        folder = tmp_path / str(settings["output.run"])
+        assert opened.empty(), "nothing of this run is there to be shown yet"
+        recorded(folder, HEALTHY)
+        trained.append(settings)
+        shown.append(opened.get(timeout=20))
+        return folder
+
+    @contextmanager
+    def served(runs: Path, port: int) -> Iterator[str]:
+        assert runs == tmp_path
+        yield "http://127.0.0.1:1/"
+
+    monkeypatch.setattr(cli, "_train", train)
+    monkeypatch.setattr(page, "page", served)
+    monkeypatch.setattr(cli, "_is_graphical", lambda: True)
+    monkeypatch.setattr(cli, "_open", opened.put)
+    monkeypatch.setattr(cli, "out", Console(soft_wrap=True, highlight=False))
+    cli.app(["demo", "--set", f"output.runs={tmp_path}"], standalone_mode=False)
+    cli.app(
+        ["demo", "--set", f"output.runs={tmp_path}", "--set", "output.run=a b"],
+        standalone_mode=False,
+    )
+    names = [str(settings["output.run"]) for settings in trained]
+    assert names[0] not in ("old", "None")
+    assert names[1] == "a b"
+    urls = [f"http://127.0.0.1:1/#/run/{name}" for name in (names[0], "a%20b")]
+    printed = capsys.readouterr().out
+    for url in urls:
+        assert f"Live page: {url}\n" in printed
+    assert shown == urls
 
 
 def test_report_of_a_folder_of_runs_is_of_the_latest(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from heldout.config import BY_NAME, REQUIRED, SETTINGS, default, load, nested
+from heldout.config import BY_NAME, REQUIRED, SETTINGS, checked_alerts, default, load, nested
 from heldout.errors import ConfigError
 from heldout.verdicts.judge import all_rules
 
@@ -259,6 +261,25 @@ def test_a_limit_is_a_finite_number(config: Load, number: str) -> None:
     text = f"alerts: {{limits: {{{rule.name}: {{{key}: {number}}}}}}}"
     (mistake,) = mistakes(config, with_lines(text))
     assert f"{rule.name}.{key} must be a finite number" in mistake
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("{loss-not-finite: {quiet: 0}}", "loss-not-finite.quiet must be at least 1, found 0"),
+        ("{divergence: {ratio: -5}}", "divergence.ratio must be above 0, found -5"),
+    ],
+)
+def test_a_limit_that_makes_its_rule_blind_is_refused(config: Load, limits: str, said: str) -> None:
+    (mistake,) = mistakes(config, with_lines(f"alerts: {{limits: {limits}}}"))
+    assert said in mistake
+
+
+@pytest.mark.parametrize("name", ["limits", "rules"])
+def test_the_example_in_the_help_of_the_alerts_is_accepted(name: str) -> None:
+    (example,) = re.findall(r"[\[{].*[\]}]", BY_NAME[f"alerts.{name}"].help)
+    alerts = {name: yaml.safe_load(example)}
+    assert checked_alerts(alerts) == alerts
 
 
 def test_every_mistake_of_the_alerts_is_told_at_once(config: Load) -> None:

@@ -45,7 +45,8 @@ def test_each_config_is_valid(page: str, folder: Path) -> None:
     if page == "custom-rules.md":
         alerts = {name: settings[f"alerts.{name}"] for name in ("rules", "off", "limits")}
         assert checked_alerts(alerts) == alerts
-        assert [line["name"] for line in alerts["rules"]] == ["slow-steps", "loss-too-high"]
+        names = [line["name"] for line in alerts["rules"]]
+        assert names == ["slow-steps", "loss-too-high", "answers-too-bad"]
     else:
         assert len(NotifyOptions.of(settings).urls) == 2
 

@@ -10,6 +10,7 @@ import facts
 import pytest
 
 from heldout import host
+from heldout.records import Run
 
 BOOTED = 1_000_000.0
 
@@ -52,6 +53,73 @@ def test_a_zombie_is_dead(proc: Path, state: str, alive: bool) -> None:
     assert host.is_alive(facts.run(pid=9, time=BOOTED + 200), proc) is alive
 
 
+BOOT, NAMESPACE = "e6f1-boot", "pid:[4026531836]"
+
+
+def identified(proc: Path, boot: str = BOOT, namespace: str = NAMESPACE) -> Path:
+    """The same machine with its boot and pid namespace named, as Linux has them."""
+    boot_id = proc / "sys/kernel/random/boot_id"
+    boot_id.parent.mkdir(parents=True, exist_ok=True)
+    boot_id.write_text(f"{boot}\n")
+    link = proc / "self" / "ns" / "pid"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(namespace)
+    return proc
+
+
+def begun(pid: int = 7, seconds: float = 100.0, **changes: str) -> Run:
+    """A run of that process, by a clock that was set back by days since."""
+    start = str(int(seconds * os.sysconf("SC_CLK_TCK")))
+    known = {"boot": BOOT, "start": start, "namespace": NAMESPACE} | changes
+    return facts.run(pid=pid, time=BOOTED - 1e6, process=known)
+
+
+@pytest.mark.parametrize(
+    ("run", "alive"),
+    [
+        (begun(), True),
+        (begun(seconds=100.01), False),  # another process of the same number
+        (begun(pid=8), False),
+        (begun(boot="another"), False),
+        (begun(boot="another", namespace="pid:[1]"), False),
+        (begun(namespace="pid:[1]"), None),
+        (begun(pid=8, namespace="pid:[1]"), None),
+    ],
+)
+def test_what_names_a_process_is_believed_and_not_the_clock(
+    proc: Path, run: Run, alive: bool | None
+) -> None:
+    assert host.is_alive(run, identified(proc)) is alive
+    assert host.is_rebooted(run, 0.0, proc) is (run.process["boot"] != BOOT)
+
+
+def test_a_named_process_that_is_a_zombie_is_dead(proc: Path) -> None:
+    process(proc, 7, seconds=100.0, state="Z")
+    assert host.is_alive(begun(), identified(proc)) is False
+
+
+def test_what_cannot_be_named_on_either_side_is_left_to_the_rest(proc: Path) -> None:
+    run = begun()
+    assert host.is_alive(run, proc) is True, "the start alone"
+    assert host.is_rebooted(run, BOOTED, proc) is False, "by the clock"
+    old = facts.run(pid=7, time=BOOTED + 100)
+    assert host.is_alive(old, identified(proc)) is True
+    assert host.is_rebooted(old, BOOTED - 60, proc) is False
+    assert host.is_rebooted(old, BOOTED - 61, proc) is True
+    assert host.is_rebooted(old, 0.0, proc / "none") is None
+
+
+def test_this_process_is_named(proc: Path, tmp_path: Path) -> None:
+    identified(proc)
+    (proc / "self" / "stat").write_text((proc / "7" / "stat").read_text())
+    assert host.process(proc) == begun().process
+    assert host.process(tmp_path / "none") == {}
+    (tmp_path / "bad" / "self").mkdir(parents=True)
+    (tmp_path / "bad" / "self" / "stat").write_text("7 (a) S")
+    assert host.process(tmp_path / "bad") == {}
+
+
 def test_when_the_machine_was_started(proc: Path, tmp_path: Path) -> None:
     assert host.booted(proc) == BOOTED
     assert host.booted(tmp_path / "none") is None
@@ -72,6 +140,14 @@ def test_without_proc_a_process_is_there_or_not(tmp_path: Path) -> None:
     assert host.is_alive(facts.run(pid=os.getpid()), tmp_path) is True
     assert host.is_alive(facts.run(pid=ended.pid), tmp_path) is False
     assert host.is_alive(facts.run(pid=1), tmp_path) is True
+
+
+def test_a_clock_that_is_set_changes_nothing_for_a_process_that_named_itself() -> None:
+    ours = facts.run(pid=os.getpid(), time=1.0, process=host.process())
+    assert host.is_alive(ours) is True
+    assert host.is_rebooted(ours, 1.0) is False
+    later = facts.run(pid=os.getpid(), time=1.0, process=host.process() | {"start": "1"})
+    assert host.is_alive(later) is False
 
 
 def test_this_process_is_alive_and_a_killed_one_is_not_even_before_it_is_reaped() -> None:

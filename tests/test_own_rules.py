@@ -10,9 +10,10 @@ from typing import Any
 import facts
 import pytest
 
+from heldout.cli import app
 from heldout.errors import ConfigError
 from heldout.records import Verdict
-from heldout.rules import Finding, NoLimits, Rule, load_rules, user_rules
+from heldout.rules import Finding, NoLimits, Rule, load_rules, mistakes_in_file_of, user_rules
 from heldout.verdicts.judge import judge
 
 GOOD = """
@@ -88,6 +89,8 @@ def test_a_rule_that_throws_is_seen_and_stops_no_other(tmp_path: Path) -> None:
         ("import no_such_module_here", "mine.py:1: ModuleNotFoundError: No module named"),
         ("def f():\n    raise OSError('x')\nf()\n", "mine.py:2: OSError: x"),
         ("raise SystemExit(3)", "mine.py:1: SystemExit: 3"),
+        ("import sys\nsys.exit()\n", "must not end the process"),
+        ("import sys\ndef f():\n    sys.exit(0)\nf()", "mine.py:3: SystemExit: 0"),
         ("", "mine.py: define RULE = Rule(...), or RULES as a list of them."),
         ("rule = 1\n", "It defines rule."),
         ("RULES = []", "mine.py: RULES is empty"),
@@ -169,3 +172,50 @@ def test_two_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
     second = load_rules(file(tmp_path / "a", GOOD.replace("2.0", "5.0")))
     assert [rule.limits.most for rule in (*first, *second)] == [2.0, 5.0]
     assert "mine" not in sys.modules
+
+
+CONFIG = """
+model: {name: tiny}
+data: {train: t.jsonl}
+eval: {data: e.jsonl, every: WRONG}
+alerts: {file: mine.py, limits: {no-such-rule: {x: 1}}, rules: [{name: taken}]}
+"""
+
+
+@pytest.mark.parametrize("way", ["config", "environment", "override"])
+def test_mistakes_of_a_config_and_of_its_rules_are_told_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    text = (
+        "from heldout.rules import NoLimits, Rule\n"
+        "RULE = Rule(name='taken', check=lambda history, limits: [], limits=NoLimits())\n"
+    )
+    file(tmp_path, text)
+    named = "mine.py" if way == "config" else "none.py"
+    (tmp_path / "c.yaml").write_text(CONFIG.replace("mine.py", named))
+    if way == "environment":
+        monkeypatch.setenv("HELDOUT_ALERTS_FILE", "mine.py")
+    more = ["--set", "alerts.file=mine.py"] if way == "override" else []
+    for command in ("train", "check"):
+        with pytest.raises(ConfigError) as raised:
+            app([command, str(tmp_path / "c.yaml"), *more], standalone_mode=False)
+        said = str(raised.value)
+        assert "eval.every must be int" in said
+        assert "no rule is called 'no-such-rule'" in said
+        assert "'metric' is missing" in said
+        assert said.count("mine.py: rule 1 ('taken'): the name is taken by another rule") == 1
+
+
+@pytest.mark.parametrize("text", ["alerts: 3", "alerts: {file: [1]}", "- 1", "a: [", "alerts:"])
+def test_a_config_that_names_no_rules_has_no_mistakes_in_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert mistakes_in_file_of(tmp_path / "c.yaml", ["eval.every=2", "nothing"]) == []
+    assert mistakes_in_file_of(tmp_path / "none.yaml") == []
+
+
+def test_a_check_of_a_run_looks_at_its_rules(tmp_path: Path) -> None:
+    file(tmp_path, "import sys\nsys.exit()\n")
+    text = CONFIG.replace("WRONG", "2").replace("limits: {no-such-rule: {x: 1}}, ", "")
+    (tmp_path / "c.yaml").write_text(text.replace(", rules: [{name: taken}]", ""))
+    with pytest.raises(ConfigError, match=r"mine\.py:2: SystemExit"):
+        app(["check", str(tmp_path / "c.yaml")], standalone_mode=False)

@@ -101,6 +101,7 @@ def test_a_field_an_older_writer_lacked_takes_its_default() -> None:
         b'{"type":"note","step":1}',
         b'{"type":"sample","step":1,"time":1,"values":{"x":"nearly"}}',
         b'{"type":"sample","step":1,"time":1,"val',
+        b'{"type":"note","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
 def test_a_line_that_is_no_record_is_a_decode_error(line: bytes) -> None:

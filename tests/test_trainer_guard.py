@@ -67,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock; the machine was started long before it began, and only one process is gone."""
     clock = Clock()
     monkeypatch.setattr(host, "is_alive", lambda run: run.pid != DEAD_PID)
-    monkeypatch.setattr(host, "booted", lambda: clock.wall - 86_400)
+    monkeypatch.setattr(host, "booted", lambda _: clock.wall - 86_400)
     return clock
 
 
@@ -188,10 +188,23 @@ def test_a_machine_that_was_started_again_has_ended_its_runs(
 ) -> None:
     Trainer(tmp_path / "r", clock)
     clock.pass_(3600)
-    monkeypatch.setattr(host, "booted", lambda: clock.wall - 600)
+    monkeypatch.setattr(host, "booted", lambda _: clock.wall - 600)
     guard, told = watcher(tmp_path, clock)
     assert states(guard) == ["died"]
     assert "was started again" in told.verdicts[0].message
+
+
+def test_a_clock_set_forward_while_it_is_quiet_kills_no_trainer(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # this process as the machine has it
+    trainer = Trainer(tmp_path / "r", clock, process=host.process())
+    guard, _ = watcher(tmp_path, clock)
+    assert states(guard) == []
+    clock.pass_(100)  # an evaluation
+    # started long before now, which the clock says is long after the run began
+    assert trainer.now < time.time() - 1_000
+    assert states(guard) == []
 
 
 @pytest.mark.parametrize("topic", ["finished", "failed"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from time import sleep, time
@@ -19,6 +20,7 @@ from heldout.derive.history import History
 from heldout.errors import ConfigError, HeldoutError
 from heldout.records import SCHEMA, Verdict, encode
 from heldout.replay import as_recorded
+from heldout.store.journal import FILE_NAME as JOURNAL
 from heldout.store.journal import read
 from heldout.store.runs import open_run
 from heldout.views.export import EXPORTERS
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from heldout.views.notify.options import NotifyOptions
 
 UNREADABLE = 3
+VERDICTS = ("judge", "report", "check", "export", "guard", "watch")
+"""Commands whose exit code is a verdict, so that Python's 1 for any failure would say "warnings"."""
 DRAIN_SECONDS = 60.0
 """A look by cron ends when its messages are sent, or after this long."""
 PORT = 8765
@@ -89,19 +93,26 @@ def demo(
     set_: Sets = None,
 ) -> None:
     """Fine-tune a small real model on the shipped examples and show it live."""
-    from heldout.views.page import page
+    from heldout.store.runs import new_run
+    from heldout.views.page import of_run, page
 
     every = max(1, steps // 6)
     overrides = [f"train.steps={steps}", f"eval.every={every}", f"train.warmup_steps={steps // 12}"]
     settings = _settings(examples() / "demo.yaml", [*overrides, *(set_ or [])])
-    with page(Path(str(settings["output.runs"])), port) as url:
+    runs = Path(str(settings["output.runs"]))
+    name = str(settings["output.run"] or new_run(runs))
+    settings["output.run"] = name
+    with page(runs, port) as address:
+        url = of_run(address, name)
         out.print(f"Live page: {url}\n")
-        opened = browser and _open(url)
+        opened = browser and _is_graphical()
+        if opened:
+            _open_with(runs / name / JOURNAL, url)
         _train(settings)
         if opened and sys.stdin.isatty():
             out.print(f"\nThe page stays at {url}. Press Ctrl-C to end.")
             _wait()
-    out.print(f"\nSee it again: heldout ui {settings['output.runs']}")
+    out.print(f"\nSee it again: heldout ui {runs}")
 
 
 @app.command()
@@ -440,6 +451,7 @@ def check(
         from heldout.views.terminal.preflight import preflight_view
 
         wanted = _settings(source, set_ or []) if is_run else _complete(given)
+        _check_rules(wanted)
         found = look(wanted, time, sized=is_run)
     if json:
         sys.stdout.write(encode(preflight_data(found)).decode() + "\n")
@@ -464,22 +476,37 @@ def settings() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one message and exit code 3, not a traceback."""
+    """Run the command line; an error of ours is one message and exit code 3, not a traceback.
+
+    A mistake of ours is exit code 3 as well where 1 is a verdict; its traceback follows the message.
+    """
     try:
         app()
-    except HeldoutError as error:
-        err.print(f"[bold red]error:[/] {plain(str(error))}")
-        raise SystemExit(UNREADABLE) from None
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] == "heldout":
-            raise
-        err.print(
-            f"[bold red]error:[/] this command needs the package {error.name}. "
-            "Install it with: pip install 'heldout\\[train]'"
-        )
-        raise SystemExit(UNREADABLE) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except Exception as error:
+        text = _said(error)
+        if not text and sys.argv[1:2] not in [[command] for command in VERDICTS]:
+            raise
+        unexpected = (
+            f"unexpected error: {type(error).__name__}: {error}. Please report it with this:"
+        )
+        err.print(f"[bold red]error:[/] {plain(text or unexpected)}")
+        if not text:
+            traceback.print_exception(error)
+        raise SystemExit(UNREADABLE) from None
+
+
+def _said(error: Exception) -> str:
+    """What an error that is no mistake of ours says; "" for one that is."""
+    if isinstance(error, HeldoutError):
+        return str(error)
+    package = error.name if isinstance(error, ModuleNotFoundError) and error.name else "heldout"
+    if package.split(".")[0] == "heldout":
+        return ""
+    return (
+        f"this command needs the package {package}. Install it with: pip install 'heldout[train]'"
+    )
 
 
 def examples() -> Path:
@@ -489,13 +516,30 @@ def examples() -> Path:
 
 
 def _settings(config: Path, overrides: list[str]) -> dict[str, object]:
-    """Load a config; its data files are meant relative to it."""
-    found = load(config, overrides)
+    """Load a config; its data files are meant relative to it.
+
+    Raises `ConfigError` with every mistake in it and, with those, in the file of rules that it names.
+    """
+    try:
+        found = load(config, overrides)
+    except ConfigError as error:
+        from heldout.rules import mistakes_in_file_of
+
+        wrong = mistakes_in_file_of(config, overrides)
+        raise ConfigError("\n".join([str(error), *wrong])) from None
     for name in ("data.train", "eval.data"):
         found[name] = str(config.parent / str(found[name]))
     if found["alerts.file"] is not None:
         found["alerts.file"] = str(config.parent / str(found["alerts.file"]))
     return found
+
+
+def _check_rules(settings: Mapping[str, object]) -> None:
+    """Load the file of rules that a run's settings name; raises `ConfigError` if it cannot be used."""
+    from heldout.rules import load_rules
+
+    if settings["alerts.file"] is not None:
+        load_rules(Path(str(settings["alerts.file"])), {"rules": settings["alerts.rules"]})
 
 
 def _notify_options(urls: list[str], dry_run: bool = False) -> NotifyOptions:
@@ -657,10 +701,25 @@ def _open(url: str) -> bool:
     """Open a graphical browser where there is one; False where there is none."""
     import webbrowser
 
-    graphical = sys.platform in ("darwin", "win32") or any(
+    return _is_graphical() and webbrowser.open(url)
+
+
+def _open_with(journal: Path, url: str) -> None:
+    """Open a browser as soon as a run has begun: before that its page has nothing to show."""
+    from threading import Thread
+
+    def wait() -> None:
+        while not journal.exists():
+            sleep(0.2)
+        _open(url)
+
+    Thread(target=wait, daemon=True).start()
+
+
+def _is_graphical() -> bool:
+    return sys.platform in ("darwin", "win32") or any(
         name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
-    return graphical and webbrowser.open(url)
 
 
 def _wait() -> None:

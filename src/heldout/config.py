@@ -19,7 +19,7 @@ import yaml
 
 from heldout.errors import ConfigError
 from heldout.records import HEARTBEAT
-from heldout.verdicts.custom import is_number, mistakes_in
+from heldout.verdicts.custom import mistake_in_limit, mistakes_in
 from heldout.verdicts.judge import all_rules
 
 REQUIRED = object()
@@ -125,8 +125,8 @@ def limits(name: str, value: dict[str, Any]) -> str:
         for key, number in changes.items():
             if key not in known:
                 wrong.append(f"{name}: {rule.name} has no limit {key!r}.{nearest(str(key), known)}")
-            elif not is_number(number):
-                wrong.append(f"{name}: {rule.name}.{key} must be a finite number, found {number!r}")
+            elif mistake := mistake_in_limit(rule, key, number):
+                wrong.append(f"{name}: {rule.name}.{key} {mistake}")
     return "\n".join(filter(None, wrong))
 
 
@@ -248,7 +248,7 @@ SETTINGS: tuple[Setting, ...] = (
         "alerts.limits",
         dict,
         {},
-        "Thresholds to change, by rule: {loss-spike: {jump: 10}}; docs/rules.md lists them",
+        "Thresholds to change, by rule: {loss-spike: {ratio: 2}}; docs/rules.md lists them",
         check=limits,
     ),
     _s("alerts.off", list, [], "Rules not to judge by", check=rule_names),

@@ -162,7 +162,7 @@ class Watched:
             longest_pause=self.pulse.longest_pause,
             bytes=self._offset,
             alive=host.is_alive(run) if here else None,
-            booted=host.booted() if here else None,
+            rebooted=host.is_rebooted(run, self.pulse.history.time) if here else None,
         )
 
     def _judged(self, signs: Signs) -> list[Verdict]:

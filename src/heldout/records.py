@@ -73,6 +73,9 @@ class Run(Record, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
     host: str = ""
     pid: int = 0
+    process: dict[str, str] = {}
+    """What tells the process from every other whatever the clock says, where the system has it: boot (of
+    the machine), start (in the clock's ticks since then), namespace (that `pid` is a number in)."""
     schema: int = SCHEMA
 
 
@@ -369,7 +372,10 @@ def encode(value: Any) -> bytes:
 
 def decode(line: bytes | str) -> AnyRecord:
     """Decode one line of a journal. Raises `msgspec.DecodeError` or its child `ValidationError`."""
-    record: AnyRecord = _decoder.decode(line)
+    try:
+        record: AnyRecord = _decoder.decode(line)
+    except RecursionError as error:
+        raise msgspec.DecodeError("nested too deeply") from error
     return record
 
 

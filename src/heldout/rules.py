@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -17,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import yaml
 
 from heldout.derive.history import History
 from heldout.errors import ConfigError
@@ -58,6 +61,33 @@ def load_rules(path: Path, alerts: Mapping[str, Any] | None = None) -> list[Rule
     if not rules:
         raise ConfigError(f"{path}: RULES is empty")
     return user_rules(rules, alerts, str(path))
+
+
+def mistakes_in_file_of(config: Path, overrides: Sequence[str] = ()) -> list[str]:
+    """What is wrong with the file of rules that a config names, where the config itself is wrong too.
+
+    So `alerts.file` is looked for in what may hold anything, as `heldout.config.load` would find it:
+    in the config, the environment and `overrides`, the last one winning.
+    """
+    try:
+        tree = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        tree = None
+    alerts = tree.get("alerts") if isinstance(tree, dict) else None
+    alerts = alerts if isinstance(alerts, dict) else {}
+    given = [text.partition("=") for text in overrides]
+    named = [value for name, _, value in given if name.strip() == "alerts.file"]
+    name = [alerts.get("file"), os.environ.get("HELDOUT_ALERTS_FILE"), *named]
+    files = [each for each in name if each and isinstance(each, str)]
+    lines = alerts.get("rules")
+    try:
+        if files:
+            load_rules(
+                config.parent / files[-1], {"rules": lines if isinstance(lines, list) else []}
+            )
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def user_rules(
@@ -149,5 +179,8 @@ def _executed(path: Path) -> ModuleType:
         frames: Sequence[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f"{path}:{lines[-1]}" if lines else str(path)
-        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
+        said = f"{where}: {type(error).__name__}: {error}"
+        if isinstance(error, SystemExit):
+            said += ". A file of rules defines them, and must not end the process"
+        raise ConfigError(said) from error
     return module

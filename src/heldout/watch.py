@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -389,6 +390,7 @@ class Watch:
             values = self._signals.step(moment, numbers[i] if i < len(numbers) else {})
             if values:
                 self._write([Sample(step=moment.step, time=time.time(), values=values)])
+            self._write_late(moment.step)
         self._write_late()
         if not self._said_missing and moments:
             self._said_missing = True
@@ -412,8 +414,10 @@ class Watch:
         kept, self._kept = self._kept, []
         return self._guard("sums", self.together.add, self._signals, kept) or []
 
-    def _write_late(self) -> None:
-        late, self._late = self._late, []
+    def _write_late(self, until: float = math.inf) -> None:
+        """Write what was logged up to a step, right behind that step: a journal's steps ascend."""
+        late = [sample for sample in self._late if sample.step <= until]
+        self._late = self._late[len(late) :]
         self._write(list(late))
 
     def _signal_failed(self, name: str, error: Exception) -> None:

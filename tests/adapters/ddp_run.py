@@ -4,7 +4,7 @@ HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another proc
 "broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
 "gone" (the monitor of the main process fails at step 2), "late" (it fails after the last
 evaluation), "away" (the second process's monitor fails at step 2), "together" (numbers are recorded
-every third step), "accumulated" (two micro-batches a step),
+every third step), "together logged" (and the Trainer logs each), "accumulated" (two micro-batches a step),
 "stops" (nothing is learned, and the decision may stop it),
 "resumed" (from the last checkpoint, to step 6), "resumed busy". Each process writes the losses that the
 Trainer logged and a sum over the trained weights, and what `listen` heard.
@@ -100,13 +100,13 @@ def main(folder: Path, how: str) -> None:
     )
     monitor = heldout.Monitor(
         folder / "fixed_eval.jsonl",
-        every=4 if how == "together" else 2,
+        every=4 if "together" in how else 2,
         runs=folder / "runs",
         run="r",
         tokenizer=tokenizer,
         may_stop=how == "stops",
         margin=0.5 if how == "stops" else 0.01,
-        signals=SignalOptions(every=3 if how == "together" else 1),
+        signals=SignalOptions(every=3 if "together" in how else 1),
     )
     trainer = Trainer(
         model=model,

@@ -111,7 +111,8 @@ def test_what_fails_in_one_process_neither_stops_nor_changes_the_training(
 
 
 @pytest.mark.parametrize(
-    ("how", "micro_batches"), [("watched", 1), ("together", 1), ("accumulated", 2)]
+    ("how", "micro_batches"),
+    [("watched", 1), ("together", 1), ("together logged", 1), ("accumulated", 2)],
 )
 def test_losses_and_tokens_are_those_of_all_label_tokens_of_all_processes(
     tmp_path: Path, how: str, micro_batches: int

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 from peft import PeftModel
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from watched import collate, encoded
 
 import heldout
@@ -22,6 +22,12 @@ STEPS = 12
 
 
 def run(tmp_path: Path, tokenizer: Any, monitor: Any, model: Any, **more: Any) -> Trainer:
+    trainer = prepared(tmp_path, tokenizer, monitor, model, **more)
+    trainer.train()
+    return trainer
+
+
+def prepared(tmp_path: Path, tokenizer: Any, monitor: Any, model: Any, **more: Any) -> Trainer:
     settings = {
         "output_dir": str(tmp_path / "out"),
         "max_steps": STEPS,
@@ -34,7 +40,7 @@ def run(tmp_path: Path, tokenizer: Any, monitor: Any, model: Any, **more: Any) -
         "disable_tqdm": True,
         "use_cpu": True,
     }
-    trainer = Trainer(
+    return Trainer(
         model=model,
         args=TrainingArguments(**{**settings, **more}),
         train_dataset=encoded(tokenizer),
@@ -42,8 +48,6 @@ def run(tmp_path: Path, tokenizer: Any, monitor: Any, model: Any, **more: Any) -
         data_collator=collate,
         callbacks=[monitor],
     )
-    trainer.train()
-    return trainer
 
 
 def monitor(tmp_path: Path, tokenizer: Any, **more: Any) -> heldout.Monitor:
@@ -151,3 +155,22 @@ def test_a_trainer_that_chooses_itself_is_left_alone_and_it_is_said(
     assert str(trainer.state.best_model_checkpoint).endswith(str(trainer.state.best_global_step))
     (said,) = [note.text for note in history(tmp_path).notes if note.topic == "decision"]
     assert "the Trainer chooses the best model itself" in said
+
+
+def test_a_training_that_broke_off_leaves_the_trainers_settings_to_the_next(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    class Break(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 3 and not broken:
+                broken.append(True)
+                raise RuntimeError("broken off")
+
+    broken: list[bool] = []
+    watch = monitor(tmp_path, tokenizer, load_best=True)
+    trainer = prepared(tmp_path, tokenizer, watch, tiny.lora_model(), learning_rate=1e-4)
+    trainer.add_callback(Break())
+    with pytest.raises(RuntimeError, match="broken off"):
+        trainer.train()
+    trainer.train()
+    assert [note.topic for note in history(tmp_path).notes if note.topic == "load"] == ["load"]

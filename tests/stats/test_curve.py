@@ -71,3 +71,10 @@ def test_a_flat_noisy_curve_is_hardly_ever_called_rising() -> None:
         looks += 1
         rising += any(judged(losses[:k].tolist()).trend == "rising" for k in range(3, 13))
     assert rising / looks < 0.02
+
+
+def test_a_long_curve_costs_no_more_for_each_evaluation() -> None:
+    steps = np.arange(2_000.0)
+    found = judge_curve(steps, 2 - steps / 10_000, 4_000, False)
+    assert found is not None
+    assert found.gain == pytest.approx(2_001 / 10_000 / (2 - 0.1999), rel=1e-6)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import facts
 import pytest
 
+from heldout.evals.evaluate import METRICS
 from heldout.records import AnyRecord, Verdict
-from heldout.verdicts.custom import configured, mistakes_in, threshold_rule
+from heldout.verdicts.custom import (
+    EVALUATED,
+    FROM_ZERO,
+    configured,
+    mistake_in_limit,
+    mistakes_in,
+    threshold_rule,
+)
 from heldout.verdicts.judge import Judge, all_rules, judge
 
 NAN, INF = math.nan, math.inf
@@ -54,6 +63,32 @@ def test_a_threshold_over_a_series(
     assert life(series(values, rules=[LINE | line])) == [*waited, *expected]
 
 
+@pytest.mark.parametrize("metric", sorted(EVALUATED))
+def test_a_threshold_over_evaluations_counts_them(metric: str) -> None:
+    line = LINE | {"metric": metric, "op": "<", "value": 0.5, "for": 2}
+    told: list[AnyRecord] = [facts.run(config={"alerts": {"rules": [line]}}), facts.sample(1)]
+    for step, value in [(2, 0.9), (3, 0.4), (6, NAN), (9, 0.7)]:
+        told += [facts.result(step, 5, 10, **{metric.removeprefix("eval/"): value})]
+        told += [facts.sample(step), facts.sample(step + 1)]
+    waited = [(0, "no-data"), (2, "closed")]
+    assert life(told) == [*waited, (3, "pending"), (6, "open"), (9, "resolved")]
+    (alert,) = [
+        v for v in judge(told) if isinstance(v, Verdict) and (v.step, v.rule) == (6, "slow")
+    ]
+    assert alert.message == f"{metric} is nan, < 0.5 for 2 evaluations"
+
+
+def test_a_foreign_log_has_its_scores_by_step() -> None:
+    line = LINE | {"metric": "eval/em", "op": "<", "value": 0.5}
+    told = [facts.sample(step, **{"eval/em": em}) for step, em in enumerate([0.6, 0.4, 0.5], 1)]
+    begun = facts.run(config={"alerts": {"rules": [line]}})
+    assert life([begun, *told])[2:] == [(2, "open"), (3, "resolved")]
+
+
+def test_the_metrics_of_evaluations_are_those_with_a_meaning() -> None:
+    assert set(EVALUATED) == {metric.name for metric in METRICS}
+
+
 def test_the_alert_says_what_was_asked_for() -> None:
     line = LINE | {"for": 2, "level": "critical", "action": "Look at the disk."}
     found = [v for v in judge(series([4, 5], rules=[line])) if isinstance(v, Verdict)]
@@ -92,6 +127,8 @@ def test_a_metric_that_nobody_records_is_said_to_be_missing() -> None:
         (LINE | {"value": "3"}, ["'value' must be a finite number, found '3'"]),
         (LINE | {"value": NAN}, ["'value' must be a finite number, found nan"]),
         (LINE | {"value": INF}, ["'value' must be a finite number, found inf"]),
+        (LINE | {"value": 10**400}, ["'value' must be a finite number, found 1000"]),
+        (LINE | {"value": -(16**9000)}, ["found an integer of thousands of digits"]),
         (LINE | {"for": 0}, ["'for' must be a number of steps from 1 on, found 0"]),
         (LINE | {"for": 2.5}, ["'for' must be a number of steps"]),
         (LINE | {"for": True}, ["'for' must be a number of steps"]),
@@ -114,7 +151,43 @@ def test_a_journal_of_another_version_is_judged_by_what_fits() -> None:
     names = [rule.name for rule in configured(all_rules(), odd)]
     assert names == [*(rule.name for rule in all_rules()), "slow"]
     strange = {"limits": {"plateau": {"no-such-limit": 3}}, "off": None, "rules": None}
+    blind = {"limits": {"loss-not-finite": {"quiet": 0}, "divergence": {"ratio": -5, "far": "x"}}}
+    assert configured(all_rules(), blind) == all_rules()
     assert configured(all_rules(), strange) == all_rules()
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit", "value", "said"),
+    [
+        ("loss-not-finite", "quiet", 0, "must be at least 1, found 0"),
+        ("loss-not-finite", "quiet", -1, "must be at least 1, found -1"),
+        ("loss-not-finite", "quiet", 2.5, "must be a whole number, found 2.5"),
+        ("loss-not-finite", "quiet", 1, ""),
+        ("divergence", "ratio", -5, "must be above 0, found -5"),
+        ("divergence", "ratio", 0, "must be above 0, found 0"),
+        ("divergence", "ratio", 10**400, "must be a finite number, found 1000"),
+        ("divergence", "ratio", NAN, "must be a finite number, found nan"),
+        ("divergence", "ratio", 1e-9, ""),
+        ("divergence", "rise", 0, ""),
+        ("divergence", "rise", -0.1, "must be at least 0, found -0.1"),
+        ("divergence", "wait", 0, ""),
+        ("data-leakage", "some", 0, ""),
+    ],
+)
+def test_a_limit_must_not_make_a_rule_blind(rule: str, limit: str, value: float, said: str) -> None:
+    known = {each.name: each for each in all_rules()}
+    found = mistake_in_limit(known[rule], limit, value)
+    assert found.startswith(said)
+    assert bool(found) is bool(said)
+
+
+def test_every_default_is_a_valid_limit_and_so_is_each_that_may_be_zero() -> None:
+    names = set()
+    for rule in all_rules():
+        for limit in dataclasses.fields(rule.limits):
+            names.add(limit.name)
+            assert not mistake_in_limit(rule, limit.name, getattr(rule.limits, limit.name))
+    assert names >= FROM_ZERO
 
 
 def test_rules_are_left_out_and_limits_changed() -> None:

@@ -68,3 +68,17 @@ def test_after_the_end_it_says_what_was_wasted() -> None:
     ]
     assert decisions[-1].action == "none"
     assert "the 20 steps since step 40 (33%) brought nothing" in decisions[-1].reason
+
+
+def test_the_decision_follows_each_evaluation_of_the_trainer() -> None:
+    falling = [1.0 / i for i in range(1, 21)]
+    decisions = [d for d in judge([run(), *log(falling, [1] * 20)]) if isinstance(d, Decision)]
+    assert "eval loss 0.05, best 0.05 at step 200, of 20 evaluations" in decisions[-1].reason
+
+
+def test_after_the_end_there_is_nothing_to_stop() -> None:
+    nan = Sample(step=61, time=at(61), values={"loss/step": float("nan")})
+    facts = [run(total_steps=61), *log(FLAT, [1] * 6), nan, note(61, "finished")]
+    decisions = [each for each in judge(facts) if isinstance(each, Decision)]
+    assert decisions[-1].action == "none"
+    assert "NaN" in decisions[-1].reason

@@ -48,8 +48,10 @@ def found(history: History, seen: Signs) -> str:
         (signs(60, alive=False), "died"),
         (signs(60, alive=None), ""),
         (signs(301, alive=None), "stalled"),
-        (signs(60, booted=facts.at(3) + 61), "died"),
-        (signs(60, booted=facts.at(3) + 60), ""),
+        (signs(60, rebooted=True), "died"),
+        (signs(60, rebooted=False), ""),
+        (signs(60, rebooted=None), ""),
+        (signs(59, rebooted=True), ""),
         (signs(301, alive=False, longest_pause=9_000), "died"),
     ],
 )
@@ -91,7 +93,7 @@ def test_evaluating_and_saving_are_given_time(
     ],
 )
 def test_a_run_that_ended_or_was_read_from_elsewhere_is_not_judged(history: History) -> None:
-    assert judged(history, signs(1e9, alive=False, booted=1e9)) == []
+    assert judged(history, signs(1e9, alive=False, rebooted=True)) == []
 
 
 def test_a_run_that_ended_and_was_resumed_is_judged_again() -> None:
@@ -111,7 +113,7 @@ def test_an_alert_names_where_what_and_how_to_go_on() -> None:
     assert stalled.level == "warning"
     assert "no new record for 10 min, where 5 min" in stalled.message
     assert "process 7 on gpu1" in stalled.action
-    (rebooted,) = judged(past(), signs(100, booted=9_000))
+    (rebooted,) = judged(past(), signs(100, rebooted=True))
     assert "gpu1 was started again" in rebooted.message
     assert "no checkpoint was saved" in rebooted.action
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 from facts import evaluation, losses, run, sample, score
 
@@ -136,7 +139,13 @@ def test_an_open_rule_silences_those_that_name_it_and_only_while_open() -> None:
     )
     verdicts = lived([parent, child], 4)
     assert calls == [3, 4]
-    assert [(v.rule, v.step) for v in verdicts] == [("parent", 1), ("parent", 3), ("child", 3)]
+    assert [(v.rule, v.state, v.step) for v in verdicts] == [
+        ("parent", "open", 1),
+        ("child", "no-data", 1),
+        ("parent", "resolved", 3),
+        ("child", "open", 3),
+    ]
+    assert verdicts[1].message == "muted while parent is open"
 
 
 def test_an_alert_that_another_explains_is_closed_and_opens_again_after_it() -> None:
@@ -153,6 +162,7 @@ def test_an_alert_that_another_explains_is_closed_and_opens_again_after_it() -> 
         ("child", "open", 1),
         ("parent", "open", 2),
         ("child", "closed", 2),
+        ("child", "no-data", 3),
         ("parent", "resolved", 4),
         ("child", "open", 4),
     ]
@@ -190,3 +200,59 @@ def test_rules_that_silence_others_are_asked_first() -> None:
     order = [rule.name for rule in all_rules()]
     for rule in all_rules():
         assert all(order.index(parent) < order.index(rule.name) for parent in rule.silenced_by)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        pytest.param(["x"], id="no finding"),
+        pytest.param(bad(), id="not a list"),
+        pytest.param([Finding(level="bad", message="m", action="a")], id="no such level"),  # type: ignore[arg-type]
+        pytest.param([Finding(level="info", message="m", action="a", scope=3)], id="scope"),  # type: ignore[arg-type]
+        pytest.param(
+            [Finding(level="info", message="m", action="a", evidence={"x": np.ones(3)})], id="array"
+        ),
+        pytest.param((1 / 0 for _ in range(1)), id="raises late"),
+    ],
+)
+def test_a_rule_that_returns_nonsense_is_seen_as_broken_and_stops_nobody(returned: Any) -> None:
+    broken = Rule(name="broken", check=lambda *_: returned, limits=NoLimits(), on=(Sample,))
+    verdicts = lived([broken, scripted([bad()], [bad()])], 2)
+    said = [(v.rule, v.state) for v in verdicts]
+    assert said[:2] == [("broken", "error"), ("told", "open")]
+
+
+def test_a_rule_that_exits_ends_nothing() -> None:
+    def leave(history: History, _: NoLimits) -> list[Finding]:
+        sys.exit(f"at step {history.step}")
+
+    rule = Rule(name="broken", check=leave, limits=NoLimits(), on=(Sample,))
+    (said,) = lived([rule], 5)
+    assert (said.state, said.step) == ("error", 1), "told once, though its text names the step"
+
+
+def resumed(step: int, *after: AnyRecord, rules: Sequence[Rule[Any]], **more: Any) -> list[Verdict]:
+    """What is said from a resume at `step` on, after ten steps."""
+    judge = Judge(rules)
+    for fact in [run(), *losses([1.0] * 10)]:
+        judge.feed(fact)
+    judged = [each for fact in [run(step=step, **more), *after] for each in judge.feed(fact)]
+    return [each for each in judged if isinstance(each, Verdict)]
+
+
+def test_an_alert_of_steps_that_are_made_anew_is_closed_and_opens_again_by_itself() -> None:
+    late = Rule(
+        name="late",
+        check=lambda history, _: [bad()] if history.step >= 8 else [],
+        limits=NoLimits(),
+        on=(Sample,),
+    )
+    again = resumed(4, sample(5), sample(8), rules=[late])
+    assert [(v.state, v.step) for v in again] == [("closed", 4), ("open", 8)]
+    assert resumed(9, sample(10), rules=[late]) == [], "opened at 8, and still true"
+
+
+def test_an_alert_of_a_rule_that_is_off_now_is_closed() -> None:
+    rule = Rule(name="early", check=lambda *_: [bad()], limits=NoLimits(), on=(Sample,))
+    said = resumed(9, sample(10), rules=[rule], config={"alerts": {"off": ["early"]}})
+    assert [(v.rule, v.state) for v in said] == [("early", "closed")]

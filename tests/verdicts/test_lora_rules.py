@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from facts import at, checkpoint, losses, run
+from facts import at, checkpoint, losses, run, sample
 from lives import Facts, life, opened, said, waiting
 
 from heldout.records import Layer, Layers, LayerState, Part, Verdict
@@ -135,6 +135,32 @@ def test_a_blow_up_in_a_divergence_is_part_of_it() -> None:
     verdicts = [v for fact in facts for v in judge.feed(fact) if isinstance(v, Verdict)]
     assert [v.rule for v in verdicts if v.state == "open"] == ["divergence"]
     assert len(said(lora_exploding.RULE, facts)) == 1
+
+
+@pytest.mark.parametrize(
+    ("reads_at", "resumed", "told"),
+    [
+        (60, None, False),  # the divergence resolved a few steps ago
+        (200, None, True),
+        (60, 10, True),  # it was another attempt's
+        (200, 10, True),
+    ],
+)
+def test_a_divergence_that_is_over_hides_no_blow_up(
+    reads_at: int, resumed: int | None, told: bool
+) -> None:
+    facts: Facts = [run(), *losses([1.0] * 20 + [9.0] * 20 + [1.0] * 160)]
+    if resumed is None:
+        facts = facts[: reads_at + 1]
+    else:
+        again = [sample(step, 1.0) for step in range(resumed + 1, reads_at + 1)]
+        facts = [*facts[:61], run(step=resumed, time=at(300)), *again]
+    facts += [reading(reads_at, odd=whole("blow-up", 0))]
+    judge = Judge(rules=[divergence.RULE, lora_exploding.RULE])
+    verdicts = [v for fact in facts for v in judge.feed(fact) if isinstance(v, Verdict)]
+    found = [(v.rule, v.state) for v in verdicts if v.state in ("open", "resolved")]
+    expected = [("divergence", "open"), ("divergence", "resolved")]
+    assert found == expected + [("lora-exploding", "open")] * told
 
 
 def test_growth_that_all_share_is_ordinary() -> None:

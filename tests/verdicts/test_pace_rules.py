@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lives import Facts, life, logged, noisy, opened, waiting
 
+from heldout.derive.columns import Series
+from heldout.stats.pace import WINDOW
+from heldout.verdicts.judge import Judge
 from heldout.verdicts.rules import lr_schedule, throughput_drop
 
 NAN = math.nan
@@ -151,6 +155,32 @@ def test_a_slowdown_resolves_when_it_ends() -> None:
     assert [state.split(" ")[0] for state in states] == ["open", "resolved"]
     lasting = life(throughput_drop.RULE, timed([*STEADY, *[2.0] * 700]))
     assert len(lasting) == 1, "what is slow for long does not become usual"
+
+
+def test_a_long_slowdown_costs_no_more_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values read off the series at a step must not grow with the steps since the slowdown."""
+    read = [0]
+
+    def counted(
+        method: Callable[[Series, int], list[float]],
+    ) -> Callable[[Series, int], list[float]]:
+        def count(series: Series, argument: int) -> list[float]:
+            found = method(series, argument)
+            read[0] += len(found)
+            return found
+
+        return count
+
+    monkeypatch.setattr(Series, "since", counted(Series.since))
+    monkeypatch.setattr(Series, "tail", counted(Series.tail))
+    judge = Judge(rules=[throughput_drop.RULE])
+    costs = []
+    for fact in timed([*STEADY, *[2.0] * 700], [1000.0] * 820, data=0.5, other=0.5):
+        read[0] = 0
+        judge.feed(fact)
+        costs.append(read[0])
+    assert judge.history.alerts["throughput-drop", ""].state == "open"
+    assert 0 < max(costs[-600:]) <= 5 * WINDOW
 
 
 def test_longer_sequences_are_not_a_slowdown() -> None:

@@ -33,6 +33,7 @@ export interface Run {
   environment: Record<string, string>;
   host: string;
   pid: number;
+  process: Record<string, string>;
   schema: number;
 }
 

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import platform
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from heldout import host
 from heldout.adapters.steering import Steering
 from heldout.adapters.training_data import training_data
 from heldout.config import checked_alerts, default
@@ -516,8 +516,9 @@ class Monitor(TrainerCallback):
             training=_training(args, model, state.max_steps),
             config={"eval": evaluation, "signals": signals, **self.config},
             environment=_environment(),
-            host=socket.gethostname(),
+            host=host.name(),
             pid=os.getpid(),
+            process=host.process(),
         )
 
     def _forward(

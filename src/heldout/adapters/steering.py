@@ -25,6 +25,8 @@ class Steering:
 
     def begin(self, args: TrainingArguments) -> Iterator[str]:
         """Training starts; says what is asked for and cannot be done."""
+        if self._loading:  # of a training that did not come to its end
+            args.load_best_model_at_end = False
         chosen = args.metric_for_best_model is not None or args.load_best_model_at_end
         several = args.world_size > 1
         deleting = self._keep and bool(args.save_total_limit)

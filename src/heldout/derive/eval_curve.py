@@ -27,6 +27,8 @@ TASK = (
     "rouge1",
 )
 """Metrics of a task, higher is better; the first that a run has decides."""
+DECIDING = frozenset([NAME, *(f"eval/{metric}" for metric in TASK)])
+"""The series that can decide."""
 LEAST = 3
 """Values from which on a task's metric decides."""
 
@@ -69,8 +71,10 @@ class EvalCurve:
 def eval_curve(history: History, name: str = NAME) -> EvalCurve | None:
     """Judge the held-out losses that the Trainer logged; None before the first finite one."""
     series = history.columns.get(name)
-    key = f"{name} {len(series)} {series.last}"  # asked at every step, and rarely another
-    return history.remember(key, lambda: _judged(history, name)) if len(series) else None
+    if not len(series):
+        return None
+    seen = (len(series), repr(series.last))  # asked at every step, and rarely another
+    return history.remember(f"curve of {name}", lambda: _judged(history, name), seen)
 
 
 def deciding_curve(history: History) -> EvalCurve | None:

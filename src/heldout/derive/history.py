@@ -82,7 +82,7 @@ class History:
         self.notes: list[Note] = []
         self.step = 0
         self.time = 0.0
-        self._remembered: dict[str, object] = {}
+        self._remembered: dict[str, tuple[object, object]] = {}
         self._folds: dict[tuple[str, type], _Kept] = {}
 
     def add(self, record: AnyRecord) -> None:
@@ -141,11 +141,15 @@ class History:
             history.add(record)
         return history
 
-    def remember(self, key: str, compute: Callable[[], T]) -> T:
-        """Return `compute()`, computed once until an evaluation, checkpoint or note comes in."""
-        if key not in self._remembered:
-            self._remembered[key] = compute()
-        return cast(T, self._remembered[key])
+    def remember(self, key: str, compute: Callable[[], T], version: object = None) -> T:
+        """Return `compute()`, computed once until an evaluation, checkpoint or note comes in.
+
+        Or until it is asked for by another `version` of what it is computed from.
+        """
+        known = self._remembered.get(key)
+        if known is None or known[0] != version:
+            known = self._remembered[key] = version, compute()
+        return cast(T, known[1])
 
     def fold(self, name: str, kind: type[F]) -> F:
         """Return a `kind()` that has taken in the whole series called `name`.

@@ -25,6 +25,8 @@ RISEN = 0.10
 SURE = 4.0
 SPAN = 4
 """The slope is taken over this many evaluations at least, else over the last third of them."""
+WIDEST = 30
+"""And over this many at most: it is a median over all pairs of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def judge_curve(steps: Floats, losses: Floats, total: float, falling_rate: bool)
 def _gain(steps: Floats, losses: Floats, total: float, falling: bool, scale: float) -> float:
     if len(losses) < SPAN or not scale > 0:
         return float("nan")
-    span = max(SPAN, len(losses) // 3)
+    span = min(max(SPAN, len(losses) // 3), WIDEST)
     pairs = combinations(range(len(losses) - span, len(losses)), 2)
     slope = np.median([(losses[j] - losses[i]) / (steps[j] - steps[i]) for i, j in pairs])
     left = max(0.0, total - float(steps[-1]))

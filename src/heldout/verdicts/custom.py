@@ -6,10 +6,10 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from heldout.derive.history import History
-from heldout.records import Level, Sample
+from heldout.records import EvalResult, Level, Sample
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -19,11 +19,21 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
 }
 KEYS = ("name", "metric", "op", "value", "for", "level", "action")
+EVALUATED = {
+    f"eval/{field}": field for field in ("em", "token_em", "ce", "ece", "entropy", "token_accuracy")
+}
+"""Metrics of the fixed set, and where an `EvalResult` holds them."""
+FROM_ZERO = frozenset({"some", "rise", "drop", "noise", "loss_noise", "tail", "wait"})
+"""Limits that may be 0, which asks for nothing: any share, any rise, however noisy, at once. At 0 the
+others would alert always, never, or not be computable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A line of `alerts.rules`: bad when `metric` is `op` `value` for `steps` recorded steps."""
+    """A line of `alerts.rules`: bad when `metric` is `op` `value` for `steps` recorded steps.
+
+    For a metric of the fixed set `steps` are evaluations.
+    """
 
     metric: str
     op: str
@@ -56,7 +66,9 @@ def threshold_rule(line: Mapping[str, Any]) -> Rule[Threshold]:
         level=line.get("level", "warning"),
         action=line.get("action", ""),
     )
-    return Rule(name=line["name"], check=_check, limits=limits, on=(Sample,))
+    evaluated = limits.metric in EVALUATED
+    on = (Sample, EvalResult) if evaluated else (Sample,)  # a foreign log has eval/em by step
+    return Rule(name=line["name"], check=_check, limits=limits, on=on)
 
 
 def mistakes_in(line: object) -> list[str]:
@@ -73,7 +85,7 @@ def mistakes_in(line: object) -> list[str]:
     if "op" in line and line["op"] not in tuple(OPERATORS):
         wrong.append(f"'op' must be one of {' '.join(OPERATORS)}, found {line['op']!r}")
     if "value" in line and not is_number(line["value"]):
-        wrong.append(f"'value' must be a finite number, found {line['value']!r}")
+        wrong.append(f"'value' must be a finite number, found {shown(line['value'])}")
     steps = line.get("for", 1)
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         wrong.append(f"'for' must be a number of steps from 1 on, found {steps!r}")
@@ -85,18 +97,21 @@ def mistakes_in(line: object) -> list[str]:
 
 
 def _check(history: History, limits: Threshold) -> list[Finding] | NotChecked:
-    series = history.columns.get(limits.metric)
-    if not len(series):
+    field = EVALUATED.get(limits.metric) if history.evals else None
+    if field:
+        tail = [float(getattr(each, field)) for each in history.evals[-limits.steps :]]
+    else:
+        tail = history.columns.get(limits.metric).tail(limits.steps)
+    if not tail:
         return NotChecked(f"no '{limits.metric}' was recorded")
     compare = OPERATORS[limits.op]
-    tail = series.tail(limits.steps)
     # a number that is not one is no evidence of health
     bad = [math.isnan(value) or compare(value, limits.value) for value in tail]
     if not bad[-1]:
         return []
     held = len(bad) == limits.steps and all(bad)
     text = f"{limits.metric} is {tail[-1]:g}, {limits.op} {limits.value:g}"
-    text += f" for {limits.steps} steps" if limits.steps > 1 else ""
+    text += f" for {limits.steps} {'evaluations' if field else 'steps'}" if limits.steps > 1 else ""
     evidence = {"metric": limits.metric, "value": tail[-1], "limit": limits.value}
     return [
         Finding(
@@ -111,9 +126,43 @@ def _check(history: History, limits: Threshold) -> list[Finding] | NotChecked:
 
 def _limited(rule: Rule[Any], changes: Mapping[str, Any]) -> Rule[Any]:
     known = getattr(rule.limits, "__dataclass_fields__", {})
-    return rule.limited({name: value for name, value in changes.items() if name in known})
+    fitting = {
+        name: value
+        for name, value in changes.items()
+        if name in known and not mistake_in_limit(rule, name, value)
+    }
+    return rule.limited(fitting)
 
 
-def is_number(value: object) -> bool:
-    """Whether a value from a config can be a limit: a finite number, and not true or false."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def mistake_in_limit(rule: Rule[Any], name: str, value: object) -> str:
+    """What is wrong with `value` for the limit `name` that `rule` has; "" when nothing is.
+
+    A limit that no number can pass would make the rule blind, and silence look like health.
+    """
+    counts = isinstance(getattr(rule.limits, name), int)
+    least = 0 if name in FROM_ZERO else 1 if counts else None
+    if not is_number(value):
+        return f"must be a finite number, found {shown(value)}"
+    if counts and not isinstance(value, int):
+        return f"must be a whole number, found {shown(value)}"
+    if least is None:
+        return "" if value > 0 else f"must be above 0, found {shown(value)}"
+    return "" if value >= least else f"must be at least {least}, found {shown(value)}"
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value from a config is a finite number that a float can hold, and not true or false."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it, cut where it is long."""
+    try:
+        return f"{value!r:.40}"
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return "an integer of thousands of digits"

@@ -9,8 +9,9 @@ Why: a killed or hanging run costs hours before somebody looks.
 
 What to do: read the trainer's log, and start the same command again: it resumes from the last checkpoint.
 
-When it is wrong: a long pause at a step where none was foreseen; a viewer that shares the host's name
-but not its processes (a container). Either is resolved when the journal grows.
+When it is wrong: a long pause at a step where none was foreseen; two machines of one name that share
+the folder. Either is resolved when the journal grows. A viewer in another container than the trainer
+sees no processes of it, and goes by the journal alone.
 
 Source: the heartbeats of cluster schedulers; the limits are this project's choice.
 """
@@ -26,9 +27,6 @@ from heldout.derive.history import History
 from heldout.records import HEARTBEAT, Run, Verdict
 from heldout.verdicts.life import judge_rule
 from heldout.verdicts.rule import Finding, Rule
-
-CLOCK_SECONDS = 60.0
-"""What clocks of one machine may differ by between two looks (they are set, and round)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,8 @@ class Signs:
     """The journal's length in whole lines."""
     alive: bool | None = None
     """Whether the trainer's process is there; None where that cannot be seen."""
-    booted: float | None = None
-    """When the trainer's machine was started (Unix seconds); None where that cannot be seen."""
+    rebooted: bool | None = None
+    """Whether the machine was started again since the last record; None where that cannot be seen."""
 
 
 def judge_heartbeat(history: History, signs: Signs, now: float, limits: Limits) -> list[Verdict]:
@@ -130,7 +128,7 @@ def _died(history: History, signs: Signs, reason: str) -> Finding:
 
 
 def _gone(run: Run, history: History, signs: Signs) -> str:
-    if signs.booted is not None and signs.booted > history.time + CLOCK_SECONDS:
+    if signs.rebooted:
         return f"{run.host} was started again since its last record"
     if signs.alive is False:
         return f"process {run.pid} on {run.host} is gone, and it never said that it ended"

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import heldout.verdicts.rules
+from heldout.derive.eval_curve import DECIDING
 from heldout.derive.history import ENDS, History
 from heldout.folder import load
-from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Verdict
+from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Sample, Verdict
 from heldout.verdicts.custom import configured
-from heldout.verdicts.life import closed, judge_rule
+from heldout.verdicts.life import closed, judge_rule, superseded
 from heldout.verdicts.policy import decide
 from heldout.verdicts.rule import Rule
 
@@ -59,9 +60,12 @@ class Judge:
         if isinstance(fact, Verdict | Decision):
             return []
         self.history.add(fact)
+        judged: list[Judged] = []
         if isinstance(fact, Run):
             self._ask(configured(self._own, fact.config.get("alerts") or {}))
-        judged: list[Judged] = []
+            for verdict in superseded(self.history, [rule.name for rule in self.rules]):
+                self.history.add(verdict)
+                judged.append(verdict)
         for rule in self._asked[type(fact)]:
             for verdict in judge_rule(rule, self.history):
                 self.history.add(verdict)
@@ -70,12 +74,20 @@ class Judge:
             for verdict in closed(self.history):
                 self.history.add(verdict)
                 judged.append(verdict)
-        if judged or isinstance(fact, EvalResult | Checkpoint | Note):
+        if judged or self._decides(fact):
             decision = decide(self.history)
             if _differs(decision, self.history.decision):
                 self.history.add(decision)
                 judged.append(decision)
         return judged
+
+    def _decides(self, fact: AnyRecord) -> bool:
+        """Whether a fact can change the decision without changing an alert."""
+        if isinstance(fact, Sample):  # the Trainer's own evaluation, where there is no other
+            return not self.history.evals and not DECIDING.isdisjoint(fact.values)
+        return isinstance(fact, EvalResult | Checkpoint | Note) or (
+            isinstance(fact, Run) and fact.step > 0
+        )
 
 
 def judge(facts: Iterable[AnyRecord], more: Sequence[Rule[Any]] = ()) -> list[Judged]:

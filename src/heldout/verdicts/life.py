@@ -9,12 +9,12 @@ opens again when its cause does. "no-data" and "error" are a rule's own states: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, get_args
 
 from heldout.derive.history import History
-from heldout.records import Level, State, Verdict
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.records import Level, State, Verdict, encode
+from heldout.verdicts.rule import Finding, NotChecked, Rule, Stage
 
 LEVELS: tuple[Level, ...] = ("info", "warning", "error", "critical")
 ACTIVE: tuple[State, ...] = ("open", "escalated")
@@ -30,17 +30,32 @@ def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
     for parent in rule.silenced_by:
         if _in_state(history, parent, ACTIVE):
             known = history.alerts_of.get(rule.name, {}).values()
-            return [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
+            open_now = [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
+            return open_now or _status(rule, history, "no-data", f"muted while {parent} is open")
     try:
         found = rule.look(history)
-    except Exception as error:  # a broken rule must be seen, and must not stop the others
+        if isinstance(found, NotChecked):
+            return _status(rule, history, "no-data", str(found.reason))
+        if not found and not _in_state(history, rule.name, LASTING):
+            return []
+        found = [_sound(finding) for finding in found]
+        changes = [*_opened(rule, history, found), *_resolved(rule, history, found)]
+        for verdict in changes:
+            encode(verdict)  # what the journal could not hold would be owed to it for ever
+    except (Exception, SystemExit) as error:  # must be seen, and must not stop the others
         text = f"the rule failed: {type(error).__name__}: {error}"
         return _status(rule, history, "error", text)
-    if isinstance(found, NotChecked):
-        return _status(rule, history, "no-data", found.reason)
-    if not found and not _in_state(history, rule.name, LASTING):
-        return []
-    return [*_opened(rule, history, found), *_resolved(rule, history, found)]
+    return changes
+
+
+def superseded(history: History, rules: Collection[str]) -> list[Verdict]:
+    """The alerts that a start of the run closes: of steps that are made anew, or of no rule any more."""
+    start = history.run.step if history.run else 0
+    return [
+        _changed(before, history, "closed")
+        for before in history.alerts.values()
+        if before.state in LASTING and (before.step > start or before.rule not in rules)
+    ]
 
 
 def closed(history: History) -> list[Verdict]:
@@ -87,7 +102,7 @@ def _status(rule: Rule[Any], history: History, state: State, reason: str) -> lis
     before = history.alerts.get((rule.name, scope))
     if before is not None and before.state in ACTIVE:
         return []
-    if before is not None and (before.state, before.message) == (state, reason):
+    if before is not None and before.state == state and _same(state, before.message, reason):
         return []
     level: Level = "warning" if state == "error" else "info"
     return [
@@ -102,6 +117,21 @@ def _status(rule: Rule[Any], history: History, state: State, reason: str) -> lis
             action="",
         )
     ]
+
+
+def _same(state: State, before: str, now: str) -> bool:
+    """Whether a status has been told; of an error the kind counts, as its text may name the step."""
+    parts = 2 if state == "error" else None
+    return before.split(":")[:parts] == now.split(":")[:parts]
+
+
+def _sound(finding: object) -> Finding:
+    """A finding as the rules of a user's file must give it; raises `TypeError` for another."""
+    if not isinstance(finding, Finding) or not isinstance(finding.scope, str):
+        raise TypeError(f"a rule returns Findings with a text as scope, found {finding!r}")
+    if finding.level not in LEVELS or finding.stage not in get_args(Stage):
+        raise TypeError(f"no level or stage is called {finding.level!r} or {finding.stage!r}")
+    return finding
 
 
 def _changed(before: Verdict, history: History, state: State) -> Verdict:

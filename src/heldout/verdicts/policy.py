@@ -10,6 +10,8 @@ from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval, judge
 from heldout.records import Action, Decision, Verdict
 from heldout.verdicts.life import ACTIVE, LEVELS
+from heldout.verdicts.rules import plateau
+from heldout.verdicts.rules.plateau import learning_rate_fell
 
 ENDING: dict[str, tuple[str, Action]] = {
     "loss-not-finite": ("error", "roll-back"),
@@ -56,9 +58,9 @@ def _action(history: History, best: str | None) -> tuple[Action, Verdict | None]
     if worst is None:
         return ("none" if history.ended else "continue"), None
     action = ENDING[worst.rule][1]
-    if action == "stop" and history.ended and worst.level == "info":
-        return "none", worst
-    return ("stop" if action == "roll-back" and not best else action), worst
+    if action == "roll-back" and not best:
+        action = "stop"
+    return ("none" if action == "stop" and history.ended else action), worst
 
 
 def _least(rule: str) -> str:
@@ -122,6 +124,8 @@ def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> s
             return f"{score}, still improving at the end ({change}): a longer run may gain more"
         case "improving":
             return f"{score}, improving ({change})"
+        case "plateau" if learning_rate_fell(history, plateau.RULE.limits.fallen):
+            return f"{score}, flat ({change})"
         case "plateau":
             return f"{score}, flat ({change}), but the learning rate is still high"
         case _ if len(history.evals) == 1:

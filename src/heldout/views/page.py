@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from heldout.errors import HeldoutError
 
@@ -38,6 +39,11 @@ def page(runs: Path, port: int) -> Iterator[str]:
         for stream in (server.stdout, server.stderr):
             if stream:
                 stream.close()
+
+
+def of_run(address: str, run: str) -> str:
+    """The address of one run's page, whichever other runs are served beside it."""
+    return f"{address}#/run/{quote(run, safe='')}"
 
 
 def _start(runs: Path, port: int) -> tuple[subprocess.Popen[str], str]:

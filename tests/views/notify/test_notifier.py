@@ -89,6 +89,51 @@ def test_an_opening_told_by_another_process_has_its_end_told(receiver: Receiver)
     ]
 
 
+def test_a_resumed_run_tells_of_the_end_of_what_the_process_before_it_told(
+    receiver: Receiver,
+) -> None:
+    history = facts.history(
+        facts.run(),
+        *facts.losses([1.0, 1.0]),
+        verdict("open"),
+        verdict("escalated", "critical"),
+        verdict("open", "info", rule="quiet"),
+        verdict("pending", rule="waiting"),
+        verdict("open", rule="over"),
+        verdict("resolved", rule="over"),
+        verdict("open", rule="standing"),
+    )
+    listener = notifier(receiver)
+    # what is over as soon as it resumes stands in one batch with the run's start
+    first = [facts.run(step=2), verdict("resolved", "critical"), verdict("resolved", rule="new")]
+    later = [
+        verdict("resolved", "info", rule="quiet"),
+        verdict("resolved", rule="waiting"),
+        verdict("resolved", rule="over"),
+        verdict("resolved", rule="standing"),
+    ]
+    for records in [first, later]:
+        for record in records:
+            history.add(record)
+        listener(records, history)
+        listener.drain(20)
+    assert [message["title"] for message in receiver.messages] == [
+        "[info] r: loss-spike resolved at step 2 of 100",
+        "[info] r: standing resolved at step 2 of 100",
+    ]
+
+
+def test_a_run_that_starts_over_owes_no_end(receiver: Receiver) -> None:
+    history = facts.history(facts.run(), *facts.losses([1.0]), verdict("open"))
+    listener = notifier(receiver)
+    again = [facts.run(), verdict("resolved")]
+    for record in again:
+        history.add(record)
+    listener(again, history)
+    listener.drain(20)
+    assert receiver.messages == []
+
+
 @pytest.mark.parametrize(
     ("topic", "text", "level"),
     [("finished", "", "info"), ("failed", "CUDA out of memory", "error")],

@@ -4,8 +4,8 @@ Checks: the level (the median of the last nine losses) has been, for six rows, a
 lowest level so far and `rise` above it, or above `far` times it (levels below `least` count as that); and
 by more than pure noise strays. Also a loss above `guess`, and one that has risen to the logarithm of the
 vocabulary's size, within `uniform`: the model then guesses. Held-out losses have the last word: where one
-made since is not worse than the best, nothing is said, and one that is due within `wait` steps is waited for.
-It resolves below `quiet` times the lowest.
+made since is not worse than the best, the level at it is compared with in place of the lowest, and one that
+is due within `wait` steps is waited for. It resolves below `quiet` times what it is compared with.
 
 Why: past a certain point the weights do not come back, and every further step is lost. One bad batch
 cannot move a median of nine.
@@ -24,13 +24,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from heldout.derive.held_out import held_out
 from heldout.derive.history import History
 from heldout.derive.schedule import checkpoint_before, training
 from heldout.records import EvalResult, Sample
-from heldout.stats.robust import IN_A_ROW, LossTrail
+from heldout.stats.robust import IN_A_ROW, LEVEL, LossTrail, median
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 
@@ -51,7 +50,7 @@ class Limits:
     """Times noise * sqrt(2 log rows): levels of pure noise stray up to 1.14 of these from the lowest in
     3,000 rows, at any width of the noise (simulated)."""
     quiet: float = 1.25
-    """The alert resolves below this times the lowest level."""
+    """The alert resolves below this times the level compared with."""
     worse: float = 1.05
     """The held-out loss over its best that agrees with a divergence."""
     wait: int = 50
@@ -69,28 +68,29 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     if len(trail.levels) < IN_A_ROW:
         return NotChecked(f"needs {IN_A_ROW + 2} losses")
     best = trail.best if trail.best > limits.least else limits.least
-    high = not trail.level <= limits.quiet * best
-    if not high and trail.level - best <= limits.rise:
+    if not _away(history, trail, best, limits):
         return []
+    start, step, left = trail.best, trail.best_step, trail.left_step
+    well = _well_at(history, left, limits)
+    if well:  # the level that it had then does no harm
+        start, step, left = _level_at(history, well), well, well
+        best = max(best, start)
+        if not _away(history, trail, best, limits):
+            return []
     guessing = _guesses(history, trail, limits)
-    if not high and not guessing:
-        return []
-    heard = _held_out_says(history, trail.left_step, limits)
-    if heard == "well":
-        return []
+    soon = _evaluated_soon(history, left, limits)
     opens = guessing or _left(trail, best, limits)
-    text = (
-        f"Training diverges: the loss rose from {trail.best:.3g} (step {trail.best_step}) "
-        f"to {trail.level:.3g}"
-    )
+    text = f"Training diverges: the loss rose from {start:.3g} (step {step}) to {trail.level:.3g}"
     if guessing:
         text += ", which is guessing among the whole vocabulary"
-    back = checkpoint_before(history, trail.best_step)
+    back = checkpoint_before(history, step)
     resume = f"Resume from {back}" if back else "Start again"
     evidence = {
         "level": trail.level,
         "best_level": trail.best,
         "best_step": trail.best_step,
+        "from_level": start,
+        "from_step": step,
         "noise": trail.noise,
     }
     return [
@@ -99,13 +99,20 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
             message=text,
             action=f"Stop. {resume} with the learning rate divided by 3.",
             evidence=evidence,
-            stage="holding" if not opens else "pending" if heard == "soon" else "open",
+            stage="holding" if not opens else "pending" if soon else "open",
         )
     ]
 
 
+def _away(history: History, trail: LossTrail, best: float, limits: Limits) -> bool:
+    """Whether the level is far above `best`, or has risen from it to guessing."""
+    if not trail.level <= limits.quiet * best:
+        return True
+    return not trail.level - best <= limits.rise and _guesses(history, trail, limits)
+
+
 def _left(trail: LossTrail, best: float, limits: Limits) -> bool:
-    """Whether the last levels are all further above the best than noise and the limits allow.
+    """Whether the last levels are all further above `best` than noise and the limits allow.
 
     Or the last losses themselves are beyond any guess, where no noise needs to be known.
     """
@@ -117,16 +124,34 @@ def _left(trail: LossTrail, best: float, limits: Limits) -> bool:
     return low > limits.far * best or (low > limits.ratio * best and low - best > limits.rise)
 
 
-def _held_out_says(history: History, since: int, limits: Limits) -> Literal["well", "soon", ""]:
-    """Whether the held-out loss is well after step `since`, or will be known soon."""
+def _well_at(history: History, since: int, limits: Limits) -> int:
+    """The step of the last held-out loss if it was made after `since` and is well; else 0."""
     curve = held_out(history)
-    if len(curve) < 2:
-        return ""
-    last, before = curve.steps[-1], curve.steps[-2]
-    if last > since:
-        return "well" if curve.losses[-1] <= limits.worse * min(curve.losses) else ""
-    due = 2 * last - before
-    return "soon" if history.step <= due <= since + limits.wait else ""
+    if len(curve) < 2 or curve.steps[-1] <= since:
+        return 0
+    return curve.steps[-1] if curve.losses[-1] <= limits.worse * min(curve.losses) else 0
+
+
+def _level_at(history: History, step: int) -> float:
+    """The level of the loss at `step`: the median of the last finite values up to it; 0.0 without any."""
+
+    def found() -> float:
+        series = history.columns.get(history.loss)
+        late = len(series.since(step + 1))
+        values = series.tail(late + LEVEL)[: -late or None]
+        level = median(filter(math.isfinite, values))
+        return level if math.isfinite(level) else 0.0
+
+    return history.remember("level of the loss at the last held-out one", found, step)
+
+
+def _evaluated_soon(history: History, since: int, limits: Limits) -> bool:
+    """Whether a held-out loss is due within `wait` steps after `since`, and none has come in."""
+    curve = held_out(history)
+    if len(curve) < 2 or curve.steps[-1] > since:
+        return False
+    due = 2 * curve.steps[-1] - curve.steps[-2]
+    return history.step <= due <= since + limits.wait
 
 
 def _guesses(history: History, trail: LossTrail, limits: Limits) -> bool:

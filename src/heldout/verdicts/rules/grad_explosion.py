@@ -3,8 +3,8 @@
 Checks: the gradient norm is above `ratio` times the median of the eight before it, by more than `noise`
 times the noise of its logarithm. That alone is noted as pending. It opens when the loss moves too (by more
 than `loss_noise` times its own noise within the last eight rows), or when `times` of the last 50 norms are
-so large; gradients of a loss spike told within 50 steps are part of it. It resolves when eight rows have
-passed without one.
+so large; gradients within 50 steps after a loss spike that was told are part of it. It resolves when eight
+rows have passed without one.
 
 Why: a large gradient that clipping does not tame moves the weights far in one step.
 
@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from heldout.derive.history import History
 from heldout.records import Sample
 from heldout.stats.robust import GradientTrail, LossTrail
-from heldout.verdicts.life import ACTIVE
 from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.told import told_lately
 
 NEAR, LATELY = 8, 50
 """Rows within which loss and gradient belong together, and over which explosions are counted."""
@@ -60,7 +60,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     lately = [residual > bar for residual in trail.residuals(LATELY)]
     if not any(lately[-NEAR:]):
         return []
-    if _told(history):
+    if told_lately(history, "loss-spike", LATELY):
         return []
     loss = history.fold(history.loss, LossTrail)
     moved = 0.0 if loss.near_zero else max(loss.residuals(NEAR), default=0.0) / loss.noise
@@ -80,13 +80,6 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
             stage="open" if opens else "pending",
         )
     ]
-
-
-def _told(history: History) -> bool:
-    """Whether a spike of the loss has been told lately, which large gradients are part of."""
-    spikes = history.alerts_of.get("loss-spike", {}).values()
-    told = [spike.step for spike in spikes if spike.state in (*ACTIVE, "resolved")]
-    return any(history.step - step <= LATELY for step in told)
 
 
 RULE = Rule(

@@ -1,10 +1,10 @@
 """Adapters that have moved too far: not finite, larger than the weights they adapt, or far out of line.
 
-Checks: the blow-up state of any module at the last reading (factors not finite; or, where no divergence was
-told, the typical module has moved further than its own weight's size while the loss rose by 20 %); and
-parts whose movement is more than `outlier` times the median of the same kind in other layers, or has grown
-`jump` times more than the median part's over the last `readings` readings, an error where the training loss
-has left its best level as well. It resolves at half of these.
+Checks: the blow-up state of any module at the last reading (factors not finite; or, where no divergence is
+open or was within the last 50 steps, the typical module has moved further than its own weight's size while
+the loss rose by 20 %); and parts whose movement is more than `outlier` times the median of the same kind in
+other layers, or has grown `jump` times more than the median part's over the last `readings` readings, an
+error where the training loss has left its best level as well. It resolves at half of these.
 
 Why: one module scaled wrongly drowns what its layer computes; all of them is a learning rate far too high.
 
@@ -28,11 +28,13 @@ from heldout.derive.history import History
 from heldout.derive.schedule import checkpoint_before
 from heldout.records import Layer, Layers, Part
 from heldout.stats.robust import NEAR, LossTrail, median
-from heldout.verdicts.life import ACTIVE
 from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.told import told_lately
 
 PEERS = 4
 """Parts whose median a part is compared with, at least."""
+LATELY = 50
+"""Steps after a divergence has resolved in which a blow-up is still part of it."""
 
 Place = tuple[str, int, str]
 
@@ -57,7 +59,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     last = history.layers[-1]
     blown = [name for name, state in last.troubles.items() if state == "blow-up"]
     finite = all(math.isfinite(layer.delta_norm) for layer in last.layers)
-    if not finite or (blown and not _diverges(history)):
+    if not finite or (blown and not told_lately(history, "divergence", LATELY)):
         return [_blow_up(history, last, blown)]
     out = _outliers(last.layers)
     grown = _grown(history.layers[-limits.readings :])
@@ -93,13 +95,6 @@ def _loss_suffers(history: History) -> bool:
     """Whether the training loss has left its best level."""
     trail = history.fold(history.loss, LossTrail)
     return trail.n > 0 and not trail.level <= NEAR * trail.best
-
-
-def _diverges(history: History) -> bool:
-    """Whether a divergence was told, which adapters that moved too far as a whole are part of."""
-    return any(
-        v.state in (*ACTIVE, "resolved") for v in history.alerts_of.get("divergence", {}).values()
-    )
 
 
 def _blow_up(history: History, last: Layers, blown: Sequence[str]) -> Finding:

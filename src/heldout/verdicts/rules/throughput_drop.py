@@ -109,10 +109,18 @@ def _slow_phase(history: History, pace: Pace) -> tuple[str, float]:
 def _before_and_now(history: History, name: str, pace: Pace) -> tuple[float, float]:
     """Medians of a series over the steps before the slow ones and over the window; NaN where unknown."""
     series = history.columns.get(name)
-    late = len(series.since(pace.since - WINDOW // 2))
-    before = series.tail(late + EARLIER)[: -late or None]
-    now = series.tail(WINDOW)
-    return median(filter(math.isfinite, before)), median(filter(math.isfinite, now))
+
+    def before() -> float:
+        late = len(series.since(pace.since - WINDOW // 2))
+        return _median(series.tail(late + EARLIER)[: -late or None])
+
+    # those steps stay what they were: found once, for it costs all that came after them
+    then = history.remember(f"{name} before the slow steps", before, pace.since)
+    return then, _median(series.tail(WINDOW))
+
+
+def _median(values: list[float]) -> float:
+    return median(filter(math.isfinite, values))
 
 
 RULE = Rule(name="throughput-drop", check=check, limits=Limits(), on=(Sample,))

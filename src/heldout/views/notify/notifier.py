@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from heldout.derive.history import ENDS, History
-from heldout.records import AnyRecord, Note, Verdict
+from heldout.records import AnyRecord, Note, Run, Verdict
 from heldout.views.notify.channel import channels
 from heldout.views.notify.message import Change, Message, render
 from heldout.views.notify.options import LEVELS, NotifyOptions
@@ -18,14 +18,17 @@ from heldout.views.report.text import ARROWS
 CLOSE_SECONDS = 5.0
 """What the end of the process waits for messages at most."""
 WORDS = {"open": "opened", "escalated": "escalated", "resolved": "resolved"}
+STANDING = ("open", "escalated")
+"""States of an alert whose end is to be told."""
 
 
 class Notifier:
     """Call it with the records just written and their history, as the watch and the guard do.
 
-    It tells of alerts at `level` and above that opened, escalated or were resolved (where it told of
-    their opening), and of the end of a run with the decision. It returns at once: each address has a
-    queue and a thread of its own. Raises `ConfigError` for addresses that cannot be used.
+    It tells of alerts at `level` and above that opened, escalated or were resolved (where their opening
+    was told, by it or by the process before it in a resumed run), and of the end of a run with the
+    decision. It returns at once: each address has a queue and a thread of its own. Raises `ConfigError`
+    for addresses that cannot be used.
     """
 
     def __init__(self, options: NotifyOptions, pace: Pace | None = None) -> None:
@@ -45,6 +48,9 @@ class Notifier:
                 change = self._alert(record, history)
             elif isinstance(record, Note) and record.topic in ENDS:
                 change = _end(record, history)
+            elif isinstance(record, Run):
+                for verdict in _standing_before(records, history):
+                    self.remember(history, verdict)
             for outbox in self._outboxes if change else ():
                 assert change is not None
                 outbox.put(change)
@@ -88,6 +94,14 @@ class Notifier:
             action="" if resolved else verdict.action,
             evidence={} if resolved else verdict.evidence,
         )
+
+
+def _standing_before(records: Sequence[AnyRecord], history: History) -> list[Verdict]:
+    """The alerts that stood before `records`, the last ones of `history`."""
+    new = sum(isinstance(record, Verdict) for record in records)
+    known = history.verdicts[: len(history.verdicts) - new]
+    last = {(verdict.rule, verdict.scope): verdict for verdict in known}
+    return [verdict for verdict in last.values() if verdict.state in STANDING]
 
 
 def _end(note: Note, history: History) -> Change:
