@@ -21,6 +21,7 @@ from watched import collate, encoded
 
 import heldout
 import heldout.signals.each
+from heldout import host
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError
 from heldout.evals.evaluate import FixedEvalSet
@@ -100,6 +101,8 @@ def test_a_plain_trainer_run_records_every_signal(
     found = history(tmp_path)
     now = snapshot(found)
     assert now["state"] == "finished"
+    assert found.run is not None
+    assert found.run.process == host.process()
     assert [result.step for result in found.evals] == [0, 2, 4, 6]
     assert all(result.n == 20 for result in found.evals)
     assert [saved.path for saved in found.checkpoints] == [f"checkpoint-{s}" for s in (2, 4, 6)]

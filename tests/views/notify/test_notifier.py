@@ -186,9 +186,10 @@ def test_a_server_that_is_down_fails_or_slow_holds_up_nobody(
     receiver.release.clear()  # no answer before the end of this test
     urls = [receiver.address(), "json://127.0.0.1:1/secret"]
     listener = Notifier(NotifyOptions(urls=urls), QUICK)
-    for step in range(2000):  # steps of a training loop: each returns at once
-        listener([verdict("open" if step % 2 else "resolved", step=step)], HISTORY)
+    listener([verdict("open", step=0)], HISTORY)
     receiver.wait(1)
+    for step in range(1, 2000):  # steps of a training loop: each returns at once
+        listener([verdict("open" if step % 2 else "resolved", step=step)], HISTORY)
     assert len(receiver.messages) == 1, "still waiting for the answer to the first"
     receiver.release.set()
     listener.drain(20)
