@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InteractiveShell:
     """IPython as a kernel has it, without a history file."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # another one than ours may be active
     config = Config()
     config.HistoryManager.enabled = False
     return InteractiveShell(config=config)
