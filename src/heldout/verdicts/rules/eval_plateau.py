@@ -11,8 +11,8 @@ What to do: stop and keep the recommended checkpoint.
 When it is wrong: a mean loss says little about the task: where answers are scored, exact match often rises
 on. Give the run a fixed held-out set to know.
 
-Source: replay of 22 public logs with three evaluations or more (docs/alerts.md): regret 0.17 % of the best
-loss on average.
+Source: replay of 23 public logs with three evaluations or more (docs/alerts.md): regret 0.4 % of the best
+one on average, at 12 % of the steps saved.
 """
 
 from __future__ import annotations

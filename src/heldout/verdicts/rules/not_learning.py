@@ -14,8 +14,8 @@ When it is wrong: a model that already knows the data has nothing to learn; a re
 fall when things go well. A noisy training loss hides slow learning and slow failure alike: then
 this rule waits, and a fixed held-out set sees it.
 
-Source: SageMaker Debugger's LossNotDecreasing asks the same question and warns in 55 % of healthy public
-runs (docs/alerts.md); the interval is what keeps this one from it.
+Source: SageMaker Debugger's LossNotDecreasing asks the same question of a fixed number of steps; the
+noise and the budget are what this one asks besides. Counts from public logs are in docs/alerts.md.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Limits:
     """Share of the budget after warm-up before which nothing is expected."""
     still: float = 0.002
     """Evaluations of a fixed set within this share of each other show no learning: they are paired, and
-    healthy public runs moved by 4 % and more over their first four (docs/alerts.md)."""
+    healthy or flat public logs moved by 4.5 % and more over their first four (docs/alerts.md)."""
     evals: int = 4
     """Evaluations needed."""
     fall: float = 0.03
-    """A fall of the training loss by less than this share is none; healthy public runs may have fallen by
-    4 % at least, and most by far more, once so much of their budget is used (docs/alerts.md)."""
+    """A fall of the training loss by less than this share is none; no healthy or flat public log is warned
+    with it (docs/alerts.md)."""
     rows: int = 60
     """Training losses needed: fewer cannot show so small a fall to be absent."""
 
