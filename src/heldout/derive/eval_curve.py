@@ -1,7 +1,7 @@
 """The Trainer's own held-out numbers, for runs that have no fixed set.
 
-A task's own metric decides where one is logged: a model may go on to get better at its task while the held-out
-loss rises (docs/alerts.md has such a log).
+A task's own metric decides where one is logged: a model may go on to get better at its task while
+the held-out loss rises (docs/alerts.md has such a log).
 """
 
 from __future__ import annotations

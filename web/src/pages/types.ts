@@ -1,6 +1,6 @@
 /** What the server sends for the pages of several runs and of examples. */
 
-import type { EvalSet, Float } from "../records";
+import type { EvalSet, Float, Item } from "../records";
 import type { State } from "../snapshot";
 
 export interface RunLine {
@@ -55,21 +55,7 @@ export interface Said {
   other: string;
 }
 
-export interface ExampleFacts {
-  step: number;
-  id: string;
-  line: number;
-  pattern: string;
-  bin: string;
-  tokens: number;
-  correct: boolean;
-  token_correct: boolean;
-  ce: Float;
-  entropy: Float;
-  divergence: number | null;
-  near_tie: boolean;
-  group: string;
-}
+export type ExampleFacts = Omit<Item, "type" | "text">;
 
 export interface ExampleRow extends ExampleFacts {
   /** A sign an evaluation: "1" right, "0" wrong, "-" not scored. */

@@ -13,8 +13,8 @@ answers best: these are often not the same.
 When it is wrong: a rising loss alone is not a worse model. In the public log at hand that has both,
 the loss rose by 57 % while the accuracy went from 79 to 82 %.
 
-Source: that log and the limits' counts are in docs/alerts.md; the noise is the difference-based one of Gasser, Sroka and
-Jennen-Steinmetz 1986.
+Source: that log and the limits' counts are in docs/alerts.md; the noise is the difference-based one
+of Gasser, Sroka and Jennen-Steinmetz 1986.
 """
 
 from __future__ import annotations

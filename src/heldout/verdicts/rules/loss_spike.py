@@ -34,7 +34,7 @@ class Limits:
     """Thresholds of this rule."""
 
     ratio: float = 1.5
-    """The loss over its baseline: 32 of 37 healthy or flat public logs never jump that far (docs/alerts.md)."""
+    """The loss over its baseline: 32 of 37 healthy or flat public logs never jump so far (docs/alerts.md)."""
     rise: float = 0.1
     """Nats above the baseline, so that a memorised run's thousandths do not count."""
     noise: float = 8.0
