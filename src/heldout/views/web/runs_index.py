@@ -27,11 +27,11 @@ from heldout.store.annotations import read_annotation
 from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.heartbeat import standing
 from heldout.store.journal import FILE_NAME as JOURNAL
+from heldout.views.web.waiting import Waiting, may_be_news
 
 _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-KEEP_ALIVE_SECONDS = 15.0
 FIRST_LOOK_SECONDS = 0.15
 """Time the first answer may take for whole journals; the others are shown by their two ends."""
 HEAD_BYTES = 1 << 14
@@ -121,8 +121,7 @@ class RunsIndex:
         self._entries: dict[str, Entry] = {}
         self._gone: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._wakes: set[asyncio.Event] = set()
-        self._poller: asyncio.Task[None] | None = None
+        self._waiting = Waiting(self._poll)
         self._reader: threading.Thread | None = None
 
     async def lines(self) -> dict[str, Any]:
@@ -136,41 +135,26 @@ class RunsIndex:
 
     async def events(self, since: str) -> AsyncIterator[tuple[str, bytes] | None]:
         """Yield `(id, data)` for every change after `since`, and None when nothing is new for a while."""
-        wake = asyncio.Event()
-        self._wakes.add(wake)
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll())
         name, _, number = since.partition("-")
         version = int(number) if name == self.name and number.isdecimal() else -1
-        try:
+        with self._waiting.joined() as wake:
             while not self.closing:
                 wake.clear()
                 if version < self.version:
                     version, data = await run_in_threadpool(self._since, version)
                     yield f"{self.name}-{version}", data
-                try:
-                    await asyncio.wait_for(wake.wait(), KEEP_ALIVE_SECONDS)
-                except TimeoutError:
+                if not await may_be_news(wake):
                     yield None
-        finally:
-            self._wakes.discard(wake)
-            if not self._wakes and self._poller is not None:
-                self._poller.cancel()
-                self._poller = None
 
     async def look_now(self) -> None:
         """Take in what has just been written, and tell who waits."""
         await run_in_threadpool(self.look, FIRST_LOOK_SECONDS)
-        self._wake()
+        self._waiting.wake()
 
     def close(self) -> None:
         """Let every connected page go, so that the server can end."""
         self.closing = True
-        self._wake()
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
+        self._waiting.wake()
 
     async def _poll(self) -> None:
         told = -1
@@ -181,7 +165,7 @@ class RunsIndex:
                 _log.exception("cannot look at %s", self.root)
             if self.version != told:
                 told = self.version
-                self._wake()
+                self._waiting.wake()
             await asyncio.sleep(POLL_SECONDS)
 
     def look(self, budget: float) -> None:

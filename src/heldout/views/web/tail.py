@@ -25,13 +25,13 @@ from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
 from heldout.views.follow import Follower
 from heldout.views.snapshot import snapshot
+from heldout.views.web.waiting import Waiting, may_be_news
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 POLL_SECONDS = 0.25
-KEEP_ALIVE_SECONDS = 15.0
 BUCKETS = 600
 """Buckets a series is thinned to: about two points a pixel column of a wide panel."""
 MAX_REPLAY = 5000
@@ -64,8 +64,7 @@ class Tail:
         self._follower = Follower(path)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
         self._lock = asyncio.Lock()
-        self._wakes: set[asyncio.Event] = set()
-        self._poller: asyncio.Task[None] | None = None
+        self._waiting = Waiting(self._poll)
 
     @property
     def history(self) -> History:
@@ -80,7 +79,7 @@ class Tail:
     @property
     def watched(self) -> bool:
         """Whether someone is connected."""
-        return bool(self._wakes)
+        return bool(self._waiting)
 
     async def page(self) -> dict[str, Any]:
         """Fold to the end of the file and return what a page needs to draw itself."""
@@ -99,11 +98,7 @@ class Tail:
 
     async def events(self, cursor: int) -> AsyncIterator[Event | None]:
         """Yield every event after `cursor` as it happens, and None when nothing has for a while."""
-        wake = asyncio.Event()
-        self._wakes.add(wake)
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll())
-        try:
+        with self._waiting.joined() as wake:
             beats = self.beats
             while not self.closing:
                 wake.clear()
@@ -113,15 +108,8 @@ class Tail:
                 if beats != self.beats:
                     beats = self.beats
                     yield await self._load_anew(cursor)
-                try:
-                    await asyncio.wait_for(wake.wait(), KEEP_ALIVE_SECONDS)
-                except TimeoutError:
+                if not await may_be_news(wake):
                     yield None
-        finally:
-            self._wakes.discard(wake)
-            if not self._wakes and self._poller is not None:
-                self._poller.cancel()
-                self._poller = None
 
     async def _poll(self) -> None:
         told = -1, 0  # not the offset before this fold: a page that loads folds too
@@ -133,13 +121,9 @@ class Tail:
                     _log.exception("cannot follow %s", self.path)
             if (self.offset, self.beats) != told:
                 told = self.offset, self.beats
-                self._wake()
+                self._waiting.wake()
             await asyncio.sleep(POLL_SECONDS)
-        self._wake()
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
+        self._waiting.wake()
 
     async def _load_anew(self, cursor: int) -> Event:
         async with self._lock:
@@ -178,7 +162,7 @@ class Tail:
         for record in news.records:
             self.clock.add(record)
         self.beats += bool(news.heartbeat)
-        if news.end != news.start and self._wakes:
+        if news.end != news.start and self._waiting:
             reload = _supersedes(news.records, last_step)
             self._recent.append(self._event(news.start, news.end, news.records, reload=reload))
 
