@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.special import betaincc, betaln
+import scipy
 
 
 def fall_evidence(learned: float, forgotten: float) -> float:
@@ -17,8 +17,8 @@ def fall_evidence(learned: float, forgotten: float) -> float:
     forgotten, which may be fractions. Source: the mixture of Robbins 1970, as in Ramdas et al. 2023,
     Game-theoretic statistics and safe anytime-valid inference.
     """
-    log_beta = float(betaln(forgotten + 1, learned + 1))
-    tail = float(betaincc(forgotten + 1, learned + 1, 0.5))
+    log_beta = float(scipy.special.betaln(forgotten + 1, learned + 1))
+    tail = float(scipy.special.betaincc(forgotten + 1, learned + 1, 0.5))
     power = (learned + forgotten + 1) * math.log(2)
     return math.exp(min(power + log_beta, 700.0)) * tail
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from heldout.stats.intervals import CONFIDENCE
 
@@ -74,5 +74,5 @@ def independent_share(
     plain, clustered = standard_error(values_N), standard_error(values_N, groups_N)
     effect = (clustered / plain) ** 2 if plain > 0 else float((sizes_G**2).sum()) / n
     quantile = (1 + confidence) / 2
-    few = float(stdtrit(n - 1, quantile) / stdtrit(units - 1, quantile))
+    few = float(scipy.special.stdtrit(n - 1, quantile) / scipy.special.stdtrit(units - 1, quantile))
     return few**2 / max(1.0, effect)

@@ -7,10 +7,10 @@ counts may be fractions: grouped examples are worth fewer independent ones (`ind
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 CONFIDENCE = 0.95
 POWER = 0.80
@@ -56,7 +56,7 @@ def detectable(b: float, c: float, n: float, confidence: float = CONFIDENCE) -> 
     """
     if n == 0:
         return 1.0
-    z = _z(confidence) + float(ndtri(POWER))
+    z = _z(confidence) + NormalDist().inv_cdf(POWER)
     return min(1.0, z * math.sqrt(max(b + c, 1)) / n)
 
 
@@ -70,7 +70,7 @@ def spent_confidence(look: int, alpha: float = 1 - CONFIDENCE) -> float:
 
 
 def _z(confidence: float) -> float:
-    return float(ndtri((1 + confidence) / 2))
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def ratio_interval(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 LEAST = 4
 """Evaluations a curve is fitted to at least: two parameters leave two degrees of freedom."""
@@ -52,5 +52,5 @@ def learning(steps: Sequence[int], wrong: Sequence[int], n: int) -> Learning | N
     residual = y - np.average(y, weights=weight) - slope * (x - centre)
     free = len(steps) - 2
     scale = max(1.0, float(np.sum(weight * residual**2)) / free)
-    margin = float(stats.t.ppf(0.975, free)) * float(np.sqrt(scale / spread))
+    margin = float(scipy.special.stdtrit(free, 0.975)) * float(np.sqrt(scale / spread))
     return Learning(float(wrong[-1]) / n, -slope, -slope - margin, -slope + margin)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import bdtr
 
 from heldout.stats.groups import Groups, independent_share, standard_error
 from heldout.stats.intervals import CONFIDENCE, bonett_price, detectable
@@ -20,7 +20,7 @@ def mcnemar(b: int, c: int) -> float:
 
     1.0 without a discordant pair. Source: McNemar 1947, in its exact binomial form.
     """
-    return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
+    return min(1.0, 2 * float(scipy.special.bdtr(min(b, c), b + c, 0.5)))
 
 
 def mcnemar_mid_p(b: int, c: int) -> float:
@@ -30,7 +30,10 @@ def mcnemar_mid_p(b: int, c: int) -> float:
     Source: Fagerland, Lydersen and Laake 2013.
     """
     few, pairs = min(b, c), b + c
-    return float(bdtr(few, pairs, 0.5) + (bdtr(few - 1, pairs, 0.5) if few else 0.0))
+    return float(
+        scipy.special.bdtr(few, pairs, 0.5)
+        + (scipy.special.bdtr(few - 1, pairs, 0.5) if few else 0.0)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from heldout.stats.groups import Groups, standard_error
 from heldout.stats.intervals import CONFIDENCE
@@ -50,7 +50,7 @@ def slope(scores_KN: NDArray[np.float64], x: ArrayLike, groups_N: Groups = None)
     residual_K = mean_K - mean_K.mean() - per_x * x_K
     mean_square = float((residual_K**2).sum()) / (num_checkpoints - 2)
     error_checkpoints = math.sqrt(mean_square / float((x_K**2).sum()))
-    quantile = float(stdtrit(num_checkpoints - 2, (1 + CONFIDENCE) / 2))
+    quantile = float(scipy.special.stdtrit(num_checkpoints - 2, (1 + CONFIDENCE) / 2))
     half = quantile * math.hypot(error_items, error_checkpoints)
     return Slope(
         slope=per_x,
