@@ -17,7 +17,8 @@ from heldout import host
 from heldout.derive.history import ENDS
 from heldout.derive.pulse import Pulse
 from heldout.errors import JournalBusy, JournalError
-from heldout.records import AnyRecord, Note, Run, Verdict
+from heldout.records import AnyRecord, Note, Run, Samples, Verdict
+from heldout.store import bulk
 from heldout.store.heartbeat import FILE_NAME, SEEN, TOLD, last_seen, last_verdict, untold
 from heldout.store.journal import FILE_NAME as JOURNAL_NAME
 from heldout.store.journal import Journal, read
@@ -33,6 +34,9 @@ END_BYTES = 1 << 16
 """Where a run ended, its end is this near the journal's."""
 PART_BYTES = 1 << 22
 """A journal is read in parts of this size, so that a long one needs no memory for all its records."""
+
+PAUSE_SECONDS = 0.1
+"""Between two parts, for whoever this process answers meanwhile."""
 
 Clock = Callable[[], float]
 
@@ -291,11 +295,13 @@ def _start(path: Path, size: int) -> int:
     return near if ends and (not starts or starts[-1] < ends[-1]) else 0
 
 
-def _parts(path: Path, offset: int) -> Iterator[tuple[list[AnyRecord], int]]:
+def _parts(path: Path, offset: int) -> Iterator[tuple[list[AnyRecord | Samples], int]]:
     """Yield the records behind `offset` part by part, each with the offset behind it."""
     while True:
-        records, end = read(path, offset, PART_BYTES)
+        records, end = bulk.read(path, offset, PART_BYTES)
         if end == offset:
             return
         yield records, end
+        if end - offset >= PART_BYTES:
+            time.sleep(PAUSE_SECONDS)
         offset = end

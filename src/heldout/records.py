@@ -12,6 +12,8 @@ JavaScript's `Number()` read the same strings.
 from __future__ import annotations
 
 import math
+from array import array
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -141,6 +143,36 @@ class Sample(Record, frozen=True, kw_only=True):
     step: int
     time: float
     values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Samples that hold the same names, a column a name; the steps ascend."""
+
+    names: tuple[str, ...]
+    steps: array[int]
+    columns: tuple[array[float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Many samples of a journal that follow one another, as columns: how a reader passes them on.
+
+    It stands for its samples in a fold; a journal never holds it. No step is below the one before, and
+    no name stands in two tables.
+    """
+
+    steps: array[int]
+    """Of every sample, in the order of the journal."""
+    times: array[float]
+    tables: tuple[Table, ...]
+    last: dict[str, float]
+    """The values of the last sample."""
+
+    @property
+    def time(self) -> float:
+        """The latest of the times."""
+        return max(self.times)
 
 
 class Item(Record, frozen=True, kw_only=True):

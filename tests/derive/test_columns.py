@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from array import array
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.derive.columns import Columns, Series
+from heldout.derive.columns import BLOCK, Columns, Series
+from heldout.records import Table
 
 FLOATS = st.floats(width=32) | st.sampled_from([0.0, 1.0, math.nan, math.inf, -math.inf])
 
@@ -26,43 +28,102 @@ def pairs(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, str]]:
     return list(zip(steps.tolist(), map(repr, values.tolist()), strict=True))
 
 
-@given(st.lists(FLOATS, max_size=80), st.integers(1, 12), st.integers(1, 7))
-def test_thinning_keeps_every_extreme_every_odd_number_and_the_last_point(
-    values: list[float], buckets: int, stride: int
-) -> None:
-    whole = series(values, first=5, stride=stride)
-    steps, kept = whole.minmax(buckets)
-    assert set(pairs(steps, kept)) <= set(pairs(whole.steps, whole.values))
+def grown(values: list[float], cuts: list[int], buckets: int) -> Series:
+    """The same series, asked while it grew and made shorter again, so that its pyramid grew with it."""
+    made = Series()
+    for cut in cuts:
+        for i in range(len(made), len(values) * cut // 10):
+            made.append(i, values[i])
+        made.minmax(buckets)
+        made.cut(len(values) * (cut - 1) // 10)
+    made.extend(array("q", range(len(made), len(values))), array("d", values[len(made) :]))
+    return made
+
+
+def runs(size: int, buckets: int, start: int = 0) -> list[tuple[int, int]]:
+    """The bounds of each run of points: of blocks where there are enough."""
+    if size < 2 * BLOCK * buckets:
+        edges = [start + size * i // buckets for i in range(buckets)]
+    else:
+        first, last = -(-start // BLOCK), (start + size) // BLOCK
+        edges = [start] + [
+            BLOCK * (first + (last - first) * i // buckets) for i in range(1, buckets)
+        ]
+    return list(itertools.pairwise([*edges, start + size]))
+
+
+def check(whole: Series, values: list[float], start: int, end: int, buckets: int) -> None:
+    """Everything that thinning promises of `values[start:end]`, at steps 0, 1, 2, ..."""
+    steps, kept = whole.minmax(buckets, start, end - 1)
     assert (np.diff(steps) > 0).all()
-    assert (~np.isfinite(kept)).sum() == (~np.isfinite(whole.values)).sum()
-    assert pairs(steps, kept)[-1:] == pairs(whole.steps, whole.values)[-1:]
-    if len(values) <= 3 * buckets:
-        assert len(kept) == len(values)
+    assert list(map(repr, kept)) == [repr(np.float64(values[step])) for step in steps]
+    if end - start <= 2 * buckets:
+        assert steps.tolist() == list(range(start, end))
         return
-    edges = [len(values) * i // buckets for i in range(buckets + 1)]
-    for start, stop in itertools.pairwise(edges):
-        inside = (steps >= 5 + stride * start) & (steps < 5 + stride * stop)
-        bucket = [value for value in values[start:stop] if math.isfinite(value)]
+    assert steps[0] == start
+    assert steps[-1] == end - 1
+    odd = 0
+    for first, last in runs(end - start, buckets, start):
+        inside = kept[(steps >= first) & (steps < last)]
+        bucket = [value for value in values[first:last] if math.isfinite(value)]
         if bucket:
-            assert min(bucket) in kept[inside]
-            assert max(bucket) in kept[inside]
+            assert min(bucket) in inside
+            assert max(bucket) in inside
+        for kind in ("nan", "inf", "-inf"):
+            places = [i for i in range(first, last) if repr(values[i]) == kind]
+            odd += len(places[:1] + places[1:][-1:])
+            assert not places or {places[0], places[-1]} <= set(steps.tolist())
+    assert len(kept) <= 2 * buckets + odd + 2
+
+
+@given(st.lists(FLOATS, max_size=80), st.integers(1, 12), st.data())
+def test_thinning_keeps_the_extremes_the_ends_and_what_is_not_finite(
+    values: list[float], buckets: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(values)))
+    end = data.draw(st.integers(start, len(values)))
+    check(series(values), values, start, end, buckets)
+
+
+@given(
+    st.integers(1000, 6000),
+    st.dictionaries(
+        st.integers(0, 5999), st.sampled_from([9.0, -9.0, math.nan, math.inf, -math.inf])
+    ),
+    st.lists(st.integers(1, 10), max_size=4),
+    st.integers(1, 9),
+    st.data(),
+)
+def test_a_long_series_is_thinned_by_its_blocks_and_loses_no_spike_either(
+    size: int, spikes: dict[int, float], cuts: list[int], buckets: int, data: st.DataObject
+) -> None:
+    values = np.random.default_rng(size).normal(size=size).tolist()
+    for at, spike in spikes.items():
+        values[at % size] = spike
+    whole = grown(values, cuts, buckets)
+    check(whole, values, 0, size, buckets)
+    start = data.draw(st.integers(0, size))
+    check(whole, values, start, data.draw(st.integers(start, size)), buckets)
 
 
 @pytest.mark.parametrize("spike", [99.0, -99.0, math.nan, math.inf])
-@pytest.mark.parametrize("at", [0, 1, 99, 100, 101, 199, 200, 998, 999])
-def test_a_spike_of_one_step_survives_also_on_the_edge_of_a_bucket(at: int, spike: float) -> None:
-    values = [0.5] * 1000
-    values[at] = spike
+@pytest.mark.parametrize("at", [0, 1, 63, 64, 65, 99, 100, 101, 199, 200, 998, 999, 99_999])
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_a_spike_of_one_step_survives_also_on_the_edge_of_a_bucket(
+    at: int, spike: float, size: int
+) -> None:
+    values = [0.5] * size
+    values[at % size] = spike
     steps, kept = series(values).minmax(10)
-    assert (at, repr(spike)) in pairs(steps, kept)
-    assert len(kept) <= 3 * 10 + 1
+    assert (at % size, repr(spike)) in pairs(steps, kept)
+    assert len(kept) <= 2 * 10 + 3
 
 
-def test_a_million_finite_steps_become_three_points_a_bucket_at_most() -> None:
-    columns = Series()
-    columns._steps = list(range(200_000))
-    columns._values = np.random.default_rng(0).normal(size=200_000).tolist()
-    assert len(columns.minmax(500)[0]) <= 1500
+def test_a_series_of_nothing_but_nan_is_few_points_too() -> None:
+    steps, kept = series([math.nan] * 100_000).minmax(100)
+    assert np.isnan(kept).all()
+    assert len(kept) <= 302
+    assert steps[[0, -1]].tolist() == [0, 99_999]
 
 
 def test_a_series_never_recorded_is_empty() -> None:
@@ -103,11 +164,13 @@ def test_the_values_since_a_step_are_those_at_it_and_after(
     assert [repr(value) for value in whole.since(since)] == kept
 
 
-@given(st.lists(FLOATS, max_size=60), st.integers(0, 70), st.integers(0, 70), st.integers(1, 8))
-def test_a_part_of_a_series_is_thinned_as_if_it_were_all(
-    values: list[float], first: int, last: int, buckets: int
-) -> None:
-    found = series(values, first=5).minmax(buckets, first, last)
-    inside = [(step, value) for step, value in enumerate(values, 5) if first <= step <= last]
-    part = series([value for _, value in inside], first=inside[0][0] if inside else 0)
-    assert pairs(*found) == pairs(*part.minmax(buckets))
+def test_many_samples_at_once_are_the_same_as_one_by_one() -> None:
+    table = Table(("a", "b"), array("q", [3, 4]), (array("d", [1, 2]), array("d", [5, 6])))
+    columns = Columns()
+    for step in (1, 2, 3, 9):
+        columns.add(step, {"a": step, "c": step})
+    columns.extend(table)
+    assert columns.get("a").steps.tolist() == [1, 2, 3, 4]
+    assert columns.get("a").values.tolist() == [1, 2, 1, 2]
+    assert columns.get("b").steps.tolist() == [3, 4]
+    assert columns.get("c").steps.tolist() == [1, 2, 3, 9]

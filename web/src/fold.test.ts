@@ -12,7 +12,7 @@ const SNAPSHOT: Snapshot = {
 function detail(): Detail {
   return {
     id: "run", snapshot: SNAPSHOT, cursor: 100, now: 11, exports: [], thinned: false,
-    series: { "loss/step": { steps: [1, 2], values: [2, "NaN"] } },
+    series: { "loss/step": { steps: [1, 1], values: [2, "NaN"] } },
   };
 }
 

@@ -38,7 +38,12 @@ export function open(detail: Detail): RunView {
 
 export function fold(wire: Readonly<Record<string, WireSeries>>): Record<string, Series> {
   return Object.fromEntries(Object.entries(wire).map(
-    ([name, { steps, values }]) => [name, { steps, values: values.map(toNumber) }]));
+    ([name, { steps, values }]) => [name, { steps: summed(steps), values: values.map(toNumber) }]));
+}
+
+function summed(distances: readonly number[]): number[] {
+  let step = 0;
+  return distances.map((distance) => (step += distance));
 }
 
 /**

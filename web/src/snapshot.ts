@@ -215,6 +215,7 @@ export interface RunSummary {
 }
 
 export interface WireSeries {
+  /** The first step, then the distance of each from the one before. */
   steps: number[];
   values: Float[];
 }

@@ -9,8 +9,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.records import Table
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+BLOCK = 64
+"""Values that a block of the pyramid stands for."""
 
 
 class Series:
@@ -19,6 +24,7 @@ class Series:
     def __init__(self) -> None:
         self._steps = array("q")
         self._values = array("d")
+        self._pyramid = Pyramid()
         self.cuts = 0
         """How often its end was forgotten: what was folded over it before is void."""
 
@@ -57,36 +63,104 @@ class Series:
         self._steps.append(step)
         self._values.append(value)
 
+    def extend(self, steps: array[int], values: array[float]) -> None:
+        """Add many values at ascending steps that lie after every step present."""
+        self._steps.extend(steps)
+        self._values.extend(values)
+
     def cut(self, step: int) -> None:
         """Forget everything at or after `step`."""
         keep = bisect_left(self._steps, step)
         self.cuts += keep < len(self._steps)
         del self._steps[keep:], self._values[keep:]
+        self._pyramid.cut(keep)
 
     def minmax(
         self, buckets: int, first: int | None = None, last: int | None = None
     ) -> tuple[Ints, Floats]:
-        """Thin to the lowest, highest and last point of each of `buckets` equal runs of points.
+        """Thin to the first and last point and the lowest and highest of each of `buckets` runs of points.
 
         Of the steps from `first` to `last`, both included, where they are given.
 
-        Every non-finite value is kept as well, so no spike and no NaN is ever thinned away. A
-        series that is short enough comes back whole.
+        The first and last NaN, Infinity and -Infinity of each run are kept as well, so no spike and no
+        NaN is ever thinned away. A series that is short enough comes back whole.
         """
         start = 0 if first is None else bisect_left(self._steps, first)
         end = len(self) if last is None else bisect_left(self._steps, last + 1)
-        steps = np.array(self._steps[start:end], dtype=np.int64)
-        values = np.array(self._values[start:end], dtype=np.float64)
-        size = len(values)
-        if size <= 3 * buckets:
-            return steps, values
-        finite = np.isfinite(values)
-        edges = np.linspace(0, size, buckets + 1).astype(np.int64)[:-1]
-        low = _first_equal(np.where(finite, values, np.inf), np.minimum, edges)
-        high = _first_equal(np.where(finite, values, -np.inf), np.maximum, edges)
-        ends = np.append(edges[1:], size) - 1
-        keep = np.unique(np.concatenate([low, high, ends, np.flatnonzero(~finite)]))
-        return steps[keep], values[keep]
+        steps, values = np.frombuffer(self._steps, np.int64), np.frombuffer(self._values)
+        if end - start <= 2 * buckets:
+            return steps[start:end].copy(), values[start:end].copy()
+        kept = self._pyramid.stand_ins(values, start, end, buckets)
+        return steps[kept], values[kept]
+
+
+class Pyramid:
+    """The lowest and highest value of each whole block of a series, and all that is not finite.
+
+    It is built as far as it is asked for, and costs what came in since. A long stretch is then thinned
+    by its blocks and not by its values.
+    """
+
+    def __init__(self) -> None:
+        self._low, self._high = array("q"), array("q")
+        """Indices, one a block."""
+        self._odd = array("q")
+        """Indices of all values in the blocks that are not finite, ascending."""
+
+    def cut(self, count: int) -> None:
+        """Forget all values but the first `count`."""
+        blocks = count // BLOCK
+        del self._low[blocks:], self._high[blocks:]
+        del self._odd[bisect_left(self._odd, BLOCK * blocks) :]
+
+    def stand_ins(self, values: Floats, start: int, end: int, buckets: int) -> Ints:
+        """Return the indices, ascending, of what `minmax` keeps of `values[start:end]`.
+
+        `values` is the series that this was asked of before, as it stands now.
+        """
+        size = end - start
+        if size < 2 * BLOCK * buckets:
+            low = high = begins = np.arange(start, end)
+            edges = start + size * np.arange(buckets) // buckets
+        else:
+            self._build(values)
+            first, last = -(-start // BLOCK), end // BLOCK
+            edges = BLOCK * (first + (last - first) * np.arange(buckets) // buckets)
+            edges[0] = start
+            head, tail = np.arange(start, BLOCK * first), np.arange(BLOCK * last, end)
+            begins = np.concatenate([head, BLOCK * np.arange(first, last), tail])
+            low = np.concatenate([head, np.array(self._low[first:last]), tail])
+            high = np.concatenate([head, np.array(self._high[first:last]), tail])
+        bucket = np.searchsorted(edges, begins, side="right") - 1
+        kept = [
+            np.array([start, end - 1]),
+            low[_first_lowest(_finite_or(values[low], np.inf), bucket)],
+            high[_first_lowest(-_finite_or(values[high], -np.inf), bucket)],
+            self._odd_ones(values, start, end, edges),
+        ]
+        return np.unique(np.concatenate(kept))
+
+    def _build(self, values: Floats) -> None:
+        done, whole = BLOCK * len(self._low), len(values) // BLOCK * BLOCK
+        blocks = values[done:whole].reshape(-1, BLOCK)
+        begins = np.arange(done, whole, BLOCK)
+        self._low.extend((begins + _finite_or(blocks, np.inf).argmin(1)).tolist())
+        self._high.extend((begins + _finite_or(blocks, -np.inf).argmax(1)).tolist())
+        self._odd.extend((done + np.flatnonzero(~np.isfinite(values[done:whole]))).tolist())
+
+    def _odd_ones(self, values: Floats, start: int, end: int, edges: Ints) -> Ints:
+        """The first and last of each kind of non-finite value in each bucket."""
+        built = min(max(start, BLOCK * len(self._low)), end)
+        known = self._odd[bisect_left(self._odd, start) : bisect_left(self._odd, built)]
+        more = built + np.flatnonzero(~np.isfinite(values[built:end]))
+        odd = np.concatenate([np.array(known, dtype=np.int64), more])
+        kind = np.where(np.isnan(values[odd]), 0, np.sign(values[odd])).astype(np.int64)
+        group = 3 * np.searchsorted(edges, odd, side="right") + kind
+        firsts, lasts = (
+            np.unique(group, return_index=True),
+            np.unique(group[::-1], return_index=True),
+        )
+        return np.concatenate([odd[firsts[1]], odd[::-1][lasts[1]]])
 
 
 class Columns:
@@ -105,6 +179,14 @@ class Columns:
                 series.cut(step)
             series.append(step, value)
 
+    def extend(self, table: Table) -> None:
+        """Add many samples at once, as `add` does one by one."""
+        for name, values in zip(table.names, table.columns, strict=True):
+            series = self.series.setdefault(name, Series())
+            if series._steps and table.steps[0] <= series._steps[-1]:
+                series.cut(table.steps[0])
+            series.extend(table.steps, values)
+
     def cut(self, step: int) -> None:
         """Forget everything at or after `step`."""
         for series in self.series.values():
@@ -119,10 +201,13 @@ NEVER = Series()
 """What was never recorded."""
 
 
-def _first_equal(values: Floats, reduce: np.ufunc, edges: Ints) -> Ints:
-    """Index of the first point of each bucket that equals the bucket's extreme."""
-    extreme = reduce.reduceat(values, edges)
-    bucket = np.searchsorted(edges, np.arange(len(values)), side="right") - 1
-    matches = np.flatnonzero(values == extreme[bucket])
-    _, first = np.unique(bucket[matches], return_index=True)
-    return matches[first]
+def _finite_or(values: Floats, instead: float) -> Floats:
+    return np.where(np.isfinite(values), values, instead)
+
+
+def _first_lowest(values: Floats, bucket: Ints) -> Ints:
+    """Index of the first lowest value of each bucket; `bucket` ascends, and no number is left out."""
+    begins = np.flatnonzero(np.diff(bucket, prepend=-1))
+    lowest = np.minimum.reduceat(values, begins)
+    found = np.flatnonzero(values == lowest[bucket])
+    return found[np.flatnonzero(np.diff(bucket[found], prepend=-1))]

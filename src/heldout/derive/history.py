@@ -24,6 +24,7 @@ from heldout.records import (
     Note,
     Run,
     Sample,
+    Samples,
     Verdict,
 )
 
@@ -85,8 +86,8 @@ class History:
         self._remembered: dict[str, tuple[object, object]] = {}
         self._folds: dict[tuple[str, type], _Kept] = {}
 
-    def add(self, record: AnyRecord) -> None:
-        """Fold in one record; records come in journal order."""
+    def add(self, record: AnyRecord | Samples) -> None:
+        """Fold in one record, or many samples at once; they come in journal order."""
         if not isinstance(record, Verdict):  # a viewer's is no sign of life
             self.time = max(self.time, getattr(record, "time", 0.0))
         if isinstance(record, Run | Item | EvalResult | Checkpoint | Note):
@@ -98,6 +99,13 @@ class History:
                 self.columns.add(record.step, record.values)
                 self.latest = record.values
                 self.step = record.step
+            case Samples():
+                if record.steps[0] < self.step:
+                    self._supersede(record.steps[0])
+                for table in record.tables:
+                    self.columns.extend(table)
+                self.latest = record.last
+                self.step = record.steps[-1]
             case Item():
                 if self.evals and record.step <= self.evals[-1].step:
                     self._forget_evals(record.step)
@@ -134,7 +142,7 @@ class History:
                 self.metrics[record.name] = record
 
     @classmethod
-    def of(cls, records: Iterable[AnyRecord]) -> History:
+    def of(cls, records: Iterable[AnyRecord | Samples]) -> History:
         """Fold a whole journal."""
         history = cls()
         for record in records:

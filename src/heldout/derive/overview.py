@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from heldout.derive.history import History
-from heldout.records import AnyRecord, EvalResult, Item, Layers, Metric, Run, Sample, Verdict
+from heldout.records import (
+    AnyRecord,
+    EvalResult,
+    Item,
+    Layers,
+    Metric,
+    Run,
+    Sample,
+    Samples,
+    Verdict,
+)
 
 STREAMING = "loss/streaming"
 SPEED = "throughput/tokens_per_second"
@@ -46,8 +57,8 @@ class Overview:
         """How many processes wrote the journal: more than one is a resumed run."""
         self.started = 0.0
 
-    def add(self, record: AnyRecord) -> None:
-        """Fold in one record; records come in journal order."""
+    def add(self, record: AnyRecord | Samples) -> None:
+        """Fold in one record, or many samples at once; they come in journal order."""
         history = self.history
         match record:
             case Item() | Layers() | Metric():
@@ -58,6 +69,9 @@ class Overview:
                 self.trace.cut(record.step + 1 if record.step else 0)
             case Sample():
                 self._sample(record)
+                return
+            case Samples():
+                self._samples(record)
                 return
             case EvalResult():
                 history.evals = [kept for kept in history.evals if kept.step < record.step]
@@ -105,6 +119,23 @@ class Overview:
         known = self.history.latest if record.step == self.history.step else {}
         self.history.add(msgspec.structs.replace(record, values={}))
         self.history.latest = {**known, **record.values}
+
+    def _samples(self, record: Samples) -> None:
+        first, last = record.steps[0], record.steps[-1]
+        if first < self.history.step:
+            self.trace.cut(first)
+        known = self.history.latest if last == self.history.step else {}
+        latest = {}
+        for table in record.tables:
+            columns = dict(zip(table.names, table.columns, strict=True))
+            if STREAMING in columns:
+                self.trace.cut(table.steps[0])
+                for step, value in zip(table.steps, columns[STREAMING], strict=True):
+                    self.trace.add(step, value)
+            if table.steps[-1] == last:
+                latest.update({name: values[-1] for name, values in columns.items()})
+        self.history.add(replace(record, tables=()))
+        self.history.latest = {**known, **latest}
 
     def _em_of(self, checkpoint: str | None) -> float | None:
         """The score of a checkpoint, where it was saved at the step of an evaluation."""

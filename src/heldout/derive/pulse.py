@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 
 import msgspec
+import numpy as np
 
 from heldout.derive.history import History
-from heldout.records import AnyRecord, Checkpoint, Item, Metric, Note, Run, Sample
+from heldout.records import AnyRecord, Checkpoint, Item, Metric, Note, Run, Sample, Samples
 
 WINDOW = 64
 """Recorded steps that the usual time between them is taken from."""
@@ -29,14 +31,17 @@ class Pulse:
         self._together = 1
         self._times: deque[float] = deque(maxlen=WINDOW)
 
-    def add(self, record: AnyRecord) -> None:
-        """Fold in one record; records come in journal order."""
+    def add(self, record: AnyRecord | Samples) -> None:
+        """Fold in one record, or many samples at once; they come in journal order."""
         history = self.history
         time = getattr(record, "time", 0.0)
         match record:
             case Run():
                 history.add(record)
                 self._start(record)
+                return
+            case Samples():
+                self._samples(record)
                 return
             case Sample():
                 if record.step != history.step:
@@ -65,6 +70,15 @@ class Pulse:
             )
         ]
         return median(gaps) if gaps else 0.0
+
+    def _samples(self, record: Samples) -> None:
+        history, times = self.history, np.array(record.times)
+        taken = np.diff(record.steps, prepend=history.step) != 0
+        self._times.extend(times[taken][-WINDOW - MOST_TOGETHER :].tolist())
+        if history.run:
+            latest = np.maximum.accumulate(np.append(history.time, times))
+            self.longest_pause = max(self.longest_pause, float(np.diff(latest).max()))
+        history.add(replace(record, tables=(), last={}))
 
     def _start(self, run: Run) -> None:
         together = (run.config.get("signals") or {}).get("every", 1)

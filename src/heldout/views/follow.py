@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heldout.derive.history import History
-from heldout.records import AnyRecord, Verdict
-from heldout.store import journal
+from heldout.records import AnyRecord, Samples, Verdict
+from heldout.store import bulk
 from heldout.store.heartbeat import standing
 
 
@@ -18,8 +18,8 @@ from heldout.store.heartbeat import standing
 class News:
     """What one look at a journal brought."""
 
-    records: list[AnyRecord]
-    """What was appended, the heartbeat's verdicts not among them."""
+    records: list[AnyRecord | Samples]
+    """What was appended, the heartbeat's verdicts not among them; `Samples` only where it is much."""
     start: int
     end: int
     """The bytes they stood in."""
@@ -53,7 +53,7 @@ class Follower:
         if replaced:
             self.history, self.offset, self._heartbeat = History(), 0, []
         start = self.offset
-        records, self.offset = journal.read(self.path, start, limit)
+        records, self.offset = bulk.read(self.path, start, limit)
         for record in records:
             self.history.add(record)
         behind = limit is not None and self.offset - start >= limit

@@ -44,12 +44,9 @@ def snapshot(history: History) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run": run,
-        "state": history.state,
-        "step": history.step,
-        "time": history.time,
         "metrics": {name: msgspec.to_builtins(m) for name, m in history.metrics.items()},
-        "latest": {name: series.last for name, series in history.columns.series.items()},
         **contract(history),
+        **live(history),
         "evals": [msgspec.to_builtins(result) for result in history.evals],
         "flips": history.remember("flips", lambda: latest_flips(history)),
         "lora": lora(history.layers),
@@ -65,15 +62,33 @@ def snapshot(history: History) -> dict[str, Any]:
     }
 
 
+def live(history: History) -> dict[str, Any]:
+    """The part of the picture that changes with every sample."""
+    return {
+        "state": history.state,
+        "step": history.step,
+        "time": history.time,
+        "latest": {name: series.last for name, series in history.columns.series.items()},
+        **streams(history),
+    }
+
+
+def streams(history: History) -> dict[str, Any]:
+    """The promised fields that every sample brings."""
+    return {
+        "streaming_ce": _last(history, "loss/streaming"),
+        "current_entropy": _last(history, "entropy/train"),
+        "throughput": throughput(history),
+    }
+
+
 def contract(history: History) -> dict[str, Any]:
     """The fields that `status.json` promises, by their promised names."""
     return {
         "fixed_eval": fixed_eval(history),
         "bucket_matrix": bucket_matrix(history),
         "lora_layer_deltas": lora_layer_deltas(history),
-        "streaming_ce": _last(history, "loss/streaming"),
-        "current_entropy": _last(history, "entropy/train"),
-        "throughput": throughput(history),
+        **streams(history),
         "smart_alerts": [alert for alert in alerts(history) if alert["state"] in SHOWN_FIRST],
     }
 

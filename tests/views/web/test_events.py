@@ -15,8 +15,9 @@ from recorded_run import STARTED, eval_records, resumed, sample, write
 
 from heldout.records import Note, encode
 from heldout.store import journal
+from heldout.store.bulk import FEW_BYTES
 from heldout.views.web import tail as tail_module
-from heldout.views.web.tail import MAX_REPLAY, Tail, Tails
+from heldout.views.web.tail import Tail, Tails
 
 
 def events(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -126,7 +127,7 @@ def test_a_cursor_that_is_no_offset_is_refused(server: str, cursor: str) -> None
 
 def test_a_reader_far_behind_loads_anew(server: str, runs: Path) -> None:
     start = size(runs)
-    write(runs / "first", [sample(step) for step in range(61, 62 + MAX_REPLAY)])
+    write(runs / "first", [sample(step) for step in range(61, 61 + FEW_BYTES // 100)])
     _, event = next_event(server, start)
     assert event["reload"] is True
     assert event["samples"] == []

@@ -20,8 +20,8 @@ from heldout.derive.history import History
 from heldout.errors import HeldoutError
 from heldout.records import encode
 from heldout.views.report.text import verdict_lines
+from heldout.views.series import thinned
 from heldout.views.snapshot import lora, snapshot
-from heldout.views.web.tail import thinned
 
 BUILT = Path(__file__).parent / "static"
 READINGS_BYTES = 2_000_000

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from heldout.records import AnyRecord, Decision, EvalResult, Note, Run, Verdict
+from heldout.records import AnyRecord, Decision, EvalResult, Note, Run, Samples, Verdict
 from heldout.views.terminal.watch_text import clean
 
 TOLD_STATES = ("open", "escalated", "resolved")
 TOLD_NOTES = ("failure", "failed", "lost", "resume", "finished")
 
 
-def plain_lines(records: Iterable[AnyRecord]) -> Iterator[str]:
+def plain_lines(records: Iterable[AnyRecord | Samples]) -> Iterator[str]:
     """Yield a line for each record that a log should tell."""
     for record in records:
         said = _said(record)
@@ -24,7 +24,7 @@ def plain_lines(records: Iterable[AnyRecord]) -> Iterator[str]:
             yield f"{_when(record)}  step {getattr(record, 'step', 0):>6}  {clean(said)}"
 
 
-def _said(record: AnyRecord) -> str:
+def _said(record: AnyRecord | Samples) -> str:
     match record:
         case Run():
             begun = f"resumed from step {record.step}" if record.step else "started"
@@ -47,7 +47,7 @@ def _said(record: AnyRecord) -> str:
     return ""
 
 
-def _when(record: AnyRecord) -> str:
+def _when(record: AnyRecord | Samples) -> str:
     """The record's time as UTC; a time that no calendar holds as a question mark."""
     try:
         when = datetime.fromtimestamp(getattr(record, "time", 0.0), UTC)

@@ -52,6 +52,7 @@ from heldout.records import encode
 from heldout.store.annotations import annotate
 from heldout.store.runs import find_run
 from heldout.views.export import EXPORTERS
+from heldout.views.series import thinned
 from heldout.views.snapshot import lora
 from heldout.views.web.compare import (
     MOST_RUNS,
@@ -66,7 +67,7 @@ from heldout.views.web.examples import Other, Query, one, page
 from heldout.views.web.guard import SECURITY_HEADERS, Guard, is_loopback
 from heldout.views.web.runs_index import RunsIndex
 from heldout.views.web.set_file import SetFile
-from heldout.views.web.tail import Tail, Tails, thinned
+from heldout.views.web.tail import Tail, Tails
 from heldout.views.web.writes import read_write
 
 STATIC = Path(__file__).parent / "static"

@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from heldout.derive.overview import Overview
-from heldout.records import AnyRecord, decode, encode
+from heldout.records import encode
 from heldout.store.annotations import FILE_NAME as ANNOTATIONS
 from heldout.store.annotations import read_annotation
+from heldout.store.bulk import decode_lines
 from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.heartbeat import standing
 from heldout.store.journal import FILE_NAME as JOURNAL
+from heldout.store.runs import is_real
 from heldout.views.web.waiting import Waiting, may_be_news
 
 _log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class Entry:
             if len(data) == PART_BYTES:
                 data += file.readline()
             end = data.rfind(b"\n") + 1
-            for record in _records(data[:end]):
+            for record in decode_lines(data[:end], PASSED_OVER):
                 self.overview.add(record)
             self.offset += end
             self.is_read = len(data) < PART_BYTES
@@ -136,7 +138,8 @@ class RunsIndex:
     async def events(self, since: str) -> AsyncIterator[tuple[str, bytes] | None]:
         """Yield `(id, data)` for every change after `since`, and None when nothing is new for a while."""
         name, _, number = since.partition("-")
-        version = int(number) if name == self.name and number.isdecimal() else -1
+        known = name == self.name and re.fullmatch(r"\d{1,18}", number, re.ASCII)
+        version = int(number) if known else -1
         with self._waiting.joined() as wake:
             while not self.closing:
                 wake.clear()
@@ -206,7 +209,7 @@ class RunsIndex:
             return {
                 "runs": runs,
                 "version": f"{self.name}-{self.version}",
-                "single": (self.root / JOURNAL).is_file(),
+                "single": is_real(self.root / JOURNAL),
                 "now": time.time(),
             }
 
@@ -238,13 +241,14 @@ class RunsIndex:
 
 def _folders(root: Path) -> dict[str, Path]:
     """The run folders in `root` by name; `root` itself where it is one."""
-    if (root / JOURNAL).is_file():
+    if is_real(root / JOURNAL):
         return {root.name: root}
     try:
         with os.scandir(root) as listing:
-            return {each.name: root / each.name for each in listing if each.is_dir()}
+            found = [each.name for each in listing if each.is_dir(follow_symlinks=False)]
     except OSError:
         return {}
+    return {name: root / name for name in found if is_real(root / name / JOURNAL)}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -267,16 +271,7 @@ def _by_its_ends(journal: Path, size: int) -> Overview:
         file.seek(size - TAIL_BYTES)
         tail = file.read(TAIL_BYTES)
     for data in (head[: head.rfind(b"\n") + 1], tail[tail.find(b"\n") + 1 : tail.rfind(b"\n") + 1]):
-        for record in _records(data):
+        for record in decode_lines(data, PASSED_OVER):
             overview.add(record)
     return overview
 
-
-def _records(data: bytes) -> Iterator[AnyRecord]:
-    for line in data.split(b"\n"):
-        if not line or line.startswith(PASSED_OVER):
-            continue
-        try:
-            yield decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue

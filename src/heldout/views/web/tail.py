@@ -19,12 +19,14 @@ from starlette.concurrency import run_in_threadpool
 
 from heldout.derive.clock import Clock
 from heldout.derive.history import History
-from heldout.records import AnyRecord, Run, Sample, encode
+from heldout.records import AnyRecord, Run, Sample, Samples, encode
 from heldout.store import journal
+from heldout.store.bulk import FEW_BYTES
 from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
 from heldout.views.follow import Follower
-from heldout.views.snapshot import snapshot
+from heldout.views.series import is_thinned, thinned
+from heldout.views.snapshot import live, snapshot
 from heldout.views.web.waiting import Waiting, may_be_news
 
 _log = logging.getLogger(__name__)
@@ -32,16 +34,8 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 0.25
-BUCKETS = 600
-"""Buckets a series is thinned to: about two points a pixel column of a wide panel."""
-MAX_REPLAY = 5000
-"""A page further behind than this many samples loads the thinned series anew instead."""
 RECENT_BATCHES = 64
 IDLE_TAILS = 16
-
-LIVE = ("state", "step", "time", "latest", "streaming_ce", "current_entropy", "throughput")
-"""The snapshot's fields that change with every sample."""
-
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What a page gets for the bytes from `start` to `end` of the journal."""
@@ -143,9 +137,9 @@ class Tail:
         if recent and recent[0].start == cursor:
             return recent
         start = cursor
-        if not self._is_line_start(cursor):
+        if self.offset - cursor > FEW_BYTES or not self._is_line_start(cursor):
             return [self._event(start, self.offset, [], reload=True)]
-        records: list[AnyRecord] = []
+        records: list[AnyRecord | Samples] = []
         while cursor != self.offset:  # the file may grow between the two reads
             more, cursor = journal.read(self.path, cursor)
             records += more
@@ -166,14 +160,16 @@ class Tail:
             reload = _supersedes(news.records, last_step)
             self._recent.append(self._event(news.start, news.end, news.records, reload=reload))
 
-    def _event(self, start: int, end: int, records: list[AnyRecord], *, reload: bool) -> Event:
+    def _event(
+        self, start: int, end: int, records: list[AnyRecord | Samples], *, reload: bool
+    ) -> Event:
         samples = [record for record in records if isinstance(record, Sample)]
-        reload = reload or len(samples) > MAX_REPLAY
-        whole = snapshot(self.history)
+        reload = reload or any(isinstance(record, Samples) for record in records)
+        told_by_live = reload or len(samples) == len(records)
         data = {
             "samples": [{"step": s.step, "values": s.values} for s in samples if not reload],
-            "live": {name: whole[name] for name in LIVE},
-            "snapshot": whole if len(samples) < len(records) and not reload else None,
+            "live": live(self.history),
+            "snapshot": None if told_by_live else snapshot(self.history),
             "reload": reload,
             "now": time.time(),
         }
@@ -181,12 +177,10 @@ class Tail:
 
     def _page(self) -> dict[str, Any]:
         self._advance()
-        series = thinned(self.history)
-        columns = self.history.columns.series.values()
         return {
             "snapshot": snapshot(self.history),
-            "series": series,
-            "thinned": any(len(column) > 3 * BUCKETS for column in columns),
+            "series": thinned(self.history),
+            "thinned": is_thinned(self.history),
             "cursor": self.offset,
             "now": time.time(),
         }
@@ -199,17 +193,6 @@ class Tail:
         with self.path.open("rb") as file:
             file.seek(cursor - 1)
             return file.read(1) == b"\n"
-
-
-def thinned(
-    history: History, first: int | None = None, last: int | None = None
-) -> dict[str, dict[str, Any]]:
-    """Every series between two steps, thinned so that no spike is lost."""
-    series = {}
-    for name, column in history.columns.series.items():
-        steps, values = column.minmax(BUCKETS, first, last)
-        series[name] = {"steps": steps.tolist(), "values": values.tolist()}
-    return series
 
 
 class Tails:
@@ -237,7 +220,7 @@ class Tails:
         return tail
 
 
-def _supersedes(records: list[AnyRecord], last_step: int | None) -> bool:
+def _supersedes(records: list[AnyRecord | Samples], last_step: int | None) -> bool:
     """Tell whether `records` take back steps that a page already draws (a resume)."""
     for record in records:
         if isinstance(record, Run):  # a later attempt: it starts over, or from a checkpoint

@@ -1,0 +1,152 @@
+"""Long journals read fast say what they say read line by line."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from facts import at, checkpoint, evaluation, note, run, score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heldout.derive.clock import Clock
+from heldout.derive.history import History
+from heldout.derive.overview import Overview
+from heldout.derive.pulse import Pulse
+from heldout.records import AnyRecord, Sample, Samples, encode
+from heldout.store import bulk, journal
+
+NAMES = ["loss/step", "loss/streaming", "lr", 'a "quoted" \\ name', "é\n", "n0"]
+FLOATS = st.floats(-1e6, 1e6) | st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 5e-324])
+SAMPLES = st.builds(
+    lambda step, values: Sample(step=step, time=at(step), values=values),
+    st.integers(0, 40),
+    st.dictionaries(st.sampled_from(NAMES), FLOATS, max_size=4),
+)
+RISING = st.lists(st.dictionaries(st.sampled_from(NAMES[:3]), FLOATS, min_size=1), max_size=30).map(
+    lambda rows: [Sample(step=i, time=at(i), values=row) for i, row in enumerate(rows)]
+)
+OTHERS = st.sampled_from(
+    [
+        *([each] for each in (run(), run(step=7, time=at(50)), note(9, "finished"), checkpoint(4))),
+        evaluation(5, score(60)),
+    ]
+)
+RECORDS = st.lists(st.lists(SAMPLES, max_size=12) | RISING | OTHERS, max_size=8).map(
+    lambda parts: [record for part in parts for record in part]
+)
+BAD = [
+    b"",
+    b"{",
+    b'{"type":"sample"',
+    b'{"type":"sample","step":"x"}',
+    b'{"type":"later"}',
+    b"\xff",
+]
+
+
+def told(records: list[AnyRecord | Samples]) -> list[Any]:
+    """All that the folds make of records, in a form that compares NaN."""
+    history, clock, overview, pulse = History.of(records), Clock(), Overview(), Pulse()
+    for record in records:
+        clock.add(record)
+        overview.add(record)
+        pulse.add(record)
+    columns = {**history.columns.series, "the clock": clock.seconds}
+    return [
+        {n: [s.steps.tolist(), list(map(repr, s.values))] for n, s in sorted(columns.items())},
+        sorted((name, repr(value)) for name, value in history.latest.items()),
+        [history.step, history.time, history.state],
+        repr([history.evals, history.items, history.checkpoints, history.notes, history.run]),
+        repr(overview.summary()),
+        [pulse.step_seconds, pulse.longest_pause, pulse.history.step, pulse.history.time],
+    ]
+
+
+@settings(max_examples=300)
+@given(RECORDS, st.lists(st.tuples(st.integers(0, 99), st.sampled_from(BAD)), max_size=4))
+def test_every_fold_is_the_same_as_line_by_line(
+    records: list[AnyRecord], bad: list[tuple[int, bytes]]
+) -> None:
+    lines = [encode(record) for record in records]
+    for place, line in bad:
+        lines.insert(place, line)
+    found = bulk.decode_lines(b"".join(line + b"\n" for line in lines))
+    assert told(found) == told(list(records))
+
+
+def written(path: Path, steps: int, *, torn: bytes = b"") -> list[AnyRecord]:
+    records: list[AnyRecord] = [run()]
+    for step in range(1, steps):
+        records.append(Sample(step=step, time=at(step), values={"a": step / 7, "b": -step / 3}))
+        if step % 10 == 0:
+            records.append(Sample(step=step, time=at(step), values={"lr": 1 / step}))
+        if step % 1000 == 0:
+            records.append(checkpoint(step))
+    path.write_bytes(b"".join(encode(record) + b"\n" for record in records) + torn)
+    return records
+
+
+def test_lines_of_two_kinds_that_alternate_stay_few_columns(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    written(path, 999)
+    found = bulk.decoded(path, 0, path.stat().st_size)
+    assert [type(record).__name__ for record in found] == ["Run", "Samples"]
+    (samples,) = (record for record in found if isinstance(record, Samples))
+    assert [table.names for table in samples.tables] == [("a", "b"), ("lr",)]
+    assert len(samples.steps) == 998 + 99
+
+
+@pytest.mark.parametrize("limit", [None, 1_100_000])
+@pytest.mark.parametrize("torn", [b"", b'{"type":"sample","step":99999999,"ti'])
+def test_processes_of_their_own_find_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes, limit: int | None
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    records = written(path, 12_000, torn=torn)
+    monkeypatch.setattr(bulk, "MANY_BYTES", 1 << 18)
+    monkeypatch.setattr(bulk, "_cores", lambda: 3)
+    found: list[AnyRecord | Samples] = []
+    offset = 0
+    while True:
+        more, end = bulk.read(path, offset, limit)
+        if end == offset:
+            break
+        found += more
+        offset = end
+    assert offset == path.stat().st_size - len(torn)
+    assert told(found) == told(list(records))
+    assert limit or len(found) < 100  # what is left after a limit may be little
+
+
+def test_where_no_process_can_be_started_this_one_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    records = written(path, 12_000)
+    monkeypatch.setattr(bulk, "MANY_BYTES", 1 << 18)
+    monkeypatch.setattr(bulk, "_cores", lambda: 2)
+    for broken in ("/nowhere/python", sys.executable):
+        monkeypatch.setattr(sys, "executable", broken)
+        monkeypatch.setenv("PYTHONHOME", "/nowhere")  # ends a process that does start
+        assert told(bulk.read(path)[0]) == told(list(records))
+
+
+def test_little_is_read_record_by_record(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    records = written(path, 50)
+    assert bulk.read(path) == journal.read(path) == (records, path.stat().st_size)
+    assert bulk.read(path, path.stat().st_size) == ([], path.stat().st_size)
+
+
+def test_a_file_without_a_whole_line_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"x" * (bulk.FEW_BYTES + 5))
+    assert bulk.read(path) == ([], 0)
+    path.write_bytes(b"x" * (bulk.FEW_BYTES + 5) + b"\n" + encode(note(1, "finished")) + b"\nhalf")
+    found, end = bulk.read(path)
+    assert found == [note(1, "finished")]
+    assert end == path.stat().st_size - len(b"half")
