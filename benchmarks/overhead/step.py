@@ -160,7 +160,7 @@ class Timed(heldout.Monitor):
         self._time(watch.journal, "append", "journal")
         self._time(watch.judge, "feed", "judging: the rules")
         self._time(watch.judge.history, "add", "judging: history")
-        self._time(watch._laps, "lap", "the stopwatch of the phases")
+        self._time(watch, "lap", "the stopwatch of the phases")
         each = watch._listeners
         watch._listeners = [self._stopwatch.timed("status file", call) for call in each]
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import nn
@@ -232,9 +232,13 @@ class Watch:
         self._listeners = list(listeners)
         self._signals = Signals(self._signal_failed, plan.without)
         self._laps = Laps()
+        self.lap = self._laps.lap
+        """Count the time since the last lap to a phase (see `heldout.signals.laps`)."""
         self._moments: list[Moment] = []
         self._kept: list[Kept] = []
         self._late: list[Sample] = []
+        self._held: Sample | None = None
+        """The last step's numbers, while the Trainer is about to log the same step."""
         self._said_missing = False
         self._warned = False
         self._owed: list[AnyRecord] = []
@@ -265,10 +269,6 @@ class Watch:
         self.lap("monitor")
         self._laps.take()
 
-    def lap(self, phase: str) -> None:
-        """Count the time since the last lap to `phase` (see `heldout.signals.laps`)."""
-        self._laps.lap(phase)
-
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
         self._signals.forward(batch)
@@ -283,8 +283,12 @@ class Watch:
         model: nn.Module,
         learning_rate: float | None = None,
         last: bool = False,
+        logs: bool = False,
     ) -> None:
-        """An optimizer step ended: record it, and evaluate where the plan says so."""
+        """An optimizer step ended: record it, and evaluate where the plan says so.
+
+        Where the loop `logs` it right away, both go into one record, written and judged once.
+        """
         self._kept.append(self._signals.collect())
         self.together.pending = True
         recorded = self.plan.recorded(step, last)
@@ -294,31 +298,46 @@ class Watch:
         laps = self._laps.take()
         moment = Moment(
             step=step,
-            seconds=sum(laps.get(phase, 0.0) for phase in OF_THE_STEP),
+            seconds=sum([laps.get(phase, 0.0) for phase in OF_THE_STEP]),
             model=model,
             learning_rate=learning_rate,
             last=last,
             laps=laps,
         )
         self._moments.append(moment)
-        values = self._record(numbers) if recorded else {}
-        self._write(self._signals.records(moment, values))
+        due, may_stop = self.plan.due(step, last), self.plan.may_stop
+        values = self._record(numbers, logs and not (due or may_stop)) if recorded else {}
+        if records := self._signals.records(moment, values):
+            self._write(records)
         self.lap("monitor")
-        if self.plan.due(step, last):
+        if due:
             self.evaluate(model, step)
-        if self.plan.may_stop and not last:
+        if may_stop and not last:
             self._stop_if_decided(step)
 
     def flush(self) -> None:
         """Record the steps that were kept since the last time; every process must do it."""
         if self._kept:
             self._record(self._sums())
+        self.settle()
+
+    def settle(self) -> None:
+        """Write the last step's numbers, where they waited for a log that did not come."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._write([held])
 
     def log(self, step: int, logs: Mapping[str, object]) -> None:
         """The loop logged numbers by its own names at `step`."""
-        values = self._signals.log({k: float(v) for k, v in logs.items() if _is_number(v)})
-        if self.together.alone:
-            self.flush()
+        values = self._signals.log(
+            {name: float(x) for name, x in logs.items() if isinstance(x, (int, float))}
+        )
+        if self._kept and self.together.alone:
+            self._record(self._sums(), hold=True)
+        held = self._held
+        if held is not None and held.step == step:
+            values, self._held = {**held.values, **values}, None
+        self.settle()
         if values:
             self._late.append(Sample(step=step, time=time.time(), values=values))
         if not self._kept:  # else behind the steps that other processes still have to add to
@@ -382,14 +401,17 @@ class Watch:
         """What a resumed run needs to continue every curve."""
         return {"run": self.folder.name, "signals": self._signals.state()}
 
-    def _record(self, numbers: Sequence[Numbers]) -> Mapping[str, float]:
-        """Write the samples of the kept steps; returns the last one's values."""
+    def _record(self, numbers: Sequence[Numbers], hold: bool = False) -> Mapping[str, float]:
+        """Write the samples of the kept steps, or `hold` the last back; returns its values."""
+        self.settle()
         values: Mapping[str, float] = {}
         moments, self._moments = self._moments, []
         for i, moment in enumerate(moments):
             values = self._signals.step(moment, numbers[i] if i < len(numbers) else {})
             if values:
-                self._write([Sample(step=moment.step, time=time.time(), values=values)])
+                self._held = Sample(step=moment.step, time=time.time(), values=values)
+            if not hold or moment is not moments[-1]:
+                self.settle()
             self._write_late(moment.step)
         self._write_late()
         if not self._said_missing and moments:
@@ -416,9 +438,10 @@ class Watch:
 
     def _write_late(self, until: float = math.inf) -> None:
         """Write what was logged up to a step, right behind that step: a journal's steps ascend."""
-        late = [sample for sample in self._late if sample.step <= until]
-        self._late = self._late[len(late) :]
-        self._write(list(late))
+        if self._late:
+            late = [sample for sample in self._late if sample.step <= until]
+            self._late = self._late[len(late) :]
+            self._write(list(late))
 
     def _signal_failed(self, name: str, error: Exception) -> None:
         log.warning("heldout: %s failed; training goes on", name, exc_info=error)
@@ -441,10 +464,13 @@ class Watch:
     def _write(self, facts: list[AnyRecord], durable: bool = False) -> None:
         """Facts to the journal, then to the judge, then its answers to the journal.
 
-        Answers that the disk refuses are kept and written behind the next facts.
+        Before them what is held back. Answers that the disk refuses are kept and written behind the
+        next facts.
         """
         if not facts:
             return
+        if self._held is not None:
+            facts, self._held = [self._held, *facts], None
         written = self.journal.append(facts, durable=durable)
         if not written and not self._warned:
             log.warning("%s cannot be written; training goes on", self.journal.path)
@@ -470,10 +496,6 @@ class Watch:
                 text = f"{part} failed: {type(error).__name__}: {error}"
                 self.note(self.history.step, "failure", text)
             return None
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float)
 
 
 def _log_failure(name: str, error: Exception) -> None:

@@ -135,6 +135,79 @@ def test_a_logged_or_saved_step_is_recorded_with_those_kept_before_it(
     assert order == sorted(order)
 
 
+def samples_at_each_line(folder: Path) -> dict[int, list[set[str]]]:
+    """The names in each sample of the journal, by step."""
+    found: dict[int, list[set[str]]] = {}
+    for record in read(folder / "runs" / "r" / "journal.jsonl")[0]:
+        if isinstance(record, Sample):
+            found.setdefault(record.step, []).append(set(record.values))
+    return found
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_step_that_is_logged_is_one_record(tmp_path: Path, tokenizer: Any, every: int) -> None:
+    options = SignalOptions(every=every)
+    run(tmp_path, tokenizer, tiny.model(), logging_steps=5, signals=options)
+    steps = samples_at_each_line(tmp_path)
+    assert sorted(steps) == list(range(1, STEPS + 1))
+    for step in (5, 10):  # after step 10 the weights are read, which comes before the log
+        assert {"loss/step", "loss/logged", "grad/norm"} <= set().union(*steps[step])
+    assert len(steps[5]) == 1
+    assert "loss/logged" not in steps[6][0]
+
+
+def test_a_step_whose_log_does_not_come_is_in_the_journal_before_the_next_one(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    path = tmp_path / "runs" / "r" / "journal.jsonl"
+    seen: list[int] = []
+
+    class Tracker(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_log = False  # after the monitor was told that a log comes
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            written = [r.step for r in read(path)[0] if isinstance(r, Sample)]
+            seen.append(max(written, default=0))
+
+    run(tmp_path, tokenizer, None, Tracker())
+    assert seen == list(range(STEPS))
+    steps = samples_at_each_line(tmp_path)
+    assert all("loss/step" in steps[step][0] for step in range(1, STEPS + 1))
+    assert not any("loss/logged" in names for each in steps.values() for names in each)
+
+
+def test_a_process_that_ends_before_the_log_leaves_the_step_behind(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    class Broken(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 4:
+                raise KeyboardInterrupt
+
+    monitor = heldout.Monitor(runs=tmp_path / "runs", run="r")
+    trainer = Trainer(
+        model=tiny.lora_model(),
+        args=TrainingArguments(
+            output_dir=str(tmp_path / "out"),
+            max_steps=STEPS,
+            per_device_train_batch_size=2,
+            logging_steps=2,
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        ),
+        train_dataset=encoded(tokenizer, 32),
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[monitor, Broken()],
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    monitor.close(trainer.state.global_step, failure="stopped")
+    assert "loss/step" in samples_at_each_line(tmp_path)[4][0]
+
+
 @pytest.mark.parametrize("more", [{}, {"bf16": True}, {"gradient_accumulation_steps": 2}])
 def test_weights_are_bit_equal_past_every_signals_sampling(
     tmp_path: Path, tokenizer: Any, more: dict[str, Any]
@@ -188,7 +261,7 @@ def test_steps_between_recordings_wait_for_nothing(
     waits: list[tuple[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("heldout.signals.each.token_entropy.HOST", "as on another device")
+    monkeypatch.setattr("heldout.signals.moment.is_at_hand", lambda tensor: False)
     run(tmp_path, tokenizer, logging_steps=100, signals=SignalOptions(every=6))
     reading = {("on_step_end", 1), ("on_step_end", 10), ("on_pre_optimizer_step", 9)}
     recording = {("on_step_end", 6), ("on_step_end", 12)}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from heldout.records import AnyRecord, Checkpoint, Decision, Run, Verdict, decode, encode
 from heldout.store.journal import Journal, read
 from heldout.verdicts.judge import Judge, judge
+from heldout.verdicts.life import Standing
 
 LOSS = st.sampled_from([1.0, 0.5, 0.0, math.nan, math.inf])
 RATE = st.sampled_from([1.0, 0.4, math.nan])
@@ -111,6 +112,15 @@ def test_the_verdicts_of_any_run_make_sense(facts: list[AnyRecord]) -> None:
             assert set(decision.tied) <= saved
             assert decision.checkpoint in (decision.tied or [None])
             assert decision.reason
+
+
+@settings(max_examples=40)
+@given(runs())
+def test_how_alerts_stand_is_known_without_asking_all_of_them(facts: list[AnyRecord]) -> None:
+    judge_ = Judge()
+    for fact in facts:
+        judge_.feed(fact)
+        assert judge_._standing == Standing.of(judge_.history)
 
 
 def test_the_same_through_a_file(tmp_path: Path) -> None:

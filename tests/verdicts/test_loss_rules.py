@@ -376,6 +376,16 @@ def test_loss_scale_compares_with_evaluations_where_that_is_all(
     assert life(loss_scale.RULE, facts) == states
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("zero", ["loss/step", "loss/trainer_eval"])
+def test_loss_scale_divides_by_no_loss_of_zero(zero: str) -> None:
+    facts: Facts = [run(training={"gradient_accumulation_steps": 8})]
+    for step in range(10, 50, 10):
+        values = {"loss/logged": 0.0, zero: 0.0}
+        facts.append(Sample(step=step, time=0.0, values=values))
+    assert life(loss_scale.RULE, facts) == []
+
+
 def test_every_one_of_them_tells_what_it_waits_for() -> None:
     rules = (loss_spike, divergence, grad_explosion, not_learning, loss_scale)
     for module in rules:

@@ -10,8 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -32,7 +31,7 @@ from heldout.evals.logits import unwrapped
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
 from heldout.evals.rows import Row
-from heldout.records import Data, EvalSet, Run
+from heldout.records import Data, EvalSet, Run, Sample
 from heldout.rules import load_rules, user_rules
 from heldout.signals.moment import Batch, SignalOptions, Start
 from heldout.store.runs import new_run
@@ -198,7 +197,7 @@ class Monitor(TrainerCallback):
         model = kwargs["model"]
         plan, problems = self._plan(args, model, kwargs.get("processing_class"))
         together = self._together = Together(plan)
-        with self._answering(lambda: together.leave_at_start(state.global_step)):
+        try:
             start = self._start(args, state, model)
             if state.is_world_process_zero:
                 data = self._training_data(args, model, plan, kwargs)
@@ -207,25 +206,31 @@ class Monitor(TrainerCallback):
                 self._follower = Follower(plan, together)
                 self._hook = self._hooked(model)
                 self._follower.begin(start)
+        except Exception:
+            self.let_go(leaving=True)
+            together.leave_at_start(state.global_step)
+            raise
 
     @_harmless
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The data of the step is there."""
-        self._lap("data")
+        if self.watch:
+            self.watch.settle()
+            self.watch.lap("data")
 
     @_harmless
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Note the learning rate that the coming step is made with, and look at the gradients."""
-        self._lap("forward_backward")
-        groups = getattr(kwargs.get("optimizer"), "param_groups", None)
-        self._learning_rate = float(groups[0]["lr"]) if groups else None
         if self.watch:
+            self.watch.lap("forward_backward")
+            groups = getattr(kwargs.get("optimizer"), "param_groups", None)
+            self._learning_rate = float(groups[0]["lr"]) if groups else None
             self.watch.before_update(state.global_step + 1, kwargs["model"])
-        self._lap("monitor")
+            self.watch.lap("monitor")
 
     @_harmless
     def on_step_end(
@@ -236,15 +241,20 @@ class Monitor(TrainerCallback):
         step, model, together = state.global_step, kwargs["model"], self._together
         if together is None:
             return
-        with self._answering(lambda: together.leave(step, last)):
+        try:
             if self.watch:
-                self.watch.step(step, model, self._learning_rate, last)
+                self.watch.step(step, model, self._learning_rate, last, control.should_log)
             elif self._follower:
                 self._follower.step(step, model, last)
             else:
                 together.leave(step, last)
+        except Exception:
+            self.let_go(leaving=True)
+            together.leave(step, last)
+            raise
         control.should_training_stop |= together.stopping
-        self._steer(args, state)
+        if self._steering.acting:
+            self._steer(args, state)
         self._lap("monitor")
 
     @_harmless
@@ -259,7 +269,7 @@ class Monitor(TrainerCallback):
         """Record the Trainer's own numbers; its evaluation logs before it is over."""
         self._lap("evaluation" if self._evaluating else "other")
         if self.watch:
-            self.watch.log(state.global_step, dict(logs or {}))
+            self.watch.log(state.global_step, logs or {})
         if "train_runtime" in (logs or {}):
             self._steering.release(state)
         self._lap("monitor")
@@ -366,16 +376,6 @@ class Monitor(TrainerCallback):
         for saved in list(self.watch.history.checkpoints) if self.watch else ():
             if self.watch and not (output / saved.path).is_dir():
                 self.watch.removed(saved.step, saved.path)
-
-    @contextmanager
-    def _answering(self, leave: Callable[[], None]) -> Iterator[None]:
-        """Should our part fail, `leave` where the other processes wait for this one."""
-        try:
-            yield
-        except Exception:
-            self.let_go(leaving=True)
-            leave()
-            raise
 
     def _start(self, args: TrainingArguments, state: TrainerState, model: nn.Module) -> Start:
         return Start(
@@ -539,7 +539,7 @@ class Monitor(TrainerCallback):
 
 
 def _update(status: StatusFile, records: Sequence[Any], history: Any) -> None:
-    status.update(history, now=bool(history.ended))
+    status.update(history, now=not isinstance(records[-1], Sample) and bool(history.ended))
 
 
 def _text_tokenizer(processor: Any) -> Any:

@@ -20,7 +20,8 @@ class Steering:
 
     def __init__(self, keep: bool, load_best: bool) -> None:
         self._keep, self._load_best = keep, load_best
-        self._acting = False
+        self.acting = False
+        """Whether a recommended checkpoint matters to the Trainer."""
         self._loading = False
 
     def begin(self, args: TrainingArguments) -> Iterator[str]:
@@ -31,7 +32,7 @@ class Steering:
         several = args.world_size > 1
         deleting = self._keep and bool(args.save_total_limit)
         self._loading = self._load_best and not chosen and not several
-        self._acting = self._loading or (deleting and not chosen)
+        self.acting = self._loading or (deleting and not chosen)
         if self._loading:
             args.load_best_model_at_end = True
         if chosen and (deleting or self._load_best):
@@ -44,7 +45,7 @@ class Steering:
 
     def follow(self, state: TrainerState, output: Path, decision: Decision | None) -> None:
         """Make the recommended checkpoint, if it is on disk, the Trainer's best model."""
-        if self._acting and decision and decision.checkpoint:
+        if self.acting and decision and decision.checkpoint:
             folder = output / decision.checkpoint
             if folder.is_dir():
                 state.best_model_checkpoint = str(folder)
@@ -54,7 +55,7 @@ class Steering:
 
         It does so to leave what it loads; where nothing is loaded the last checkpoint stays too.
         """
-        if self._acting and not self._loading:
+        if self.acting and not self._loading:
             state.best_model_checkpoint = None
 
     def end(self, args: TrainingArguments, state: TrainerState) -> str:

@@ -79,6 +79,8 @@ def eval_curve(history: History, name: str = NAME) -> EvalCurve | None:
 
 def deciding_curve(history: History) -> EvalCurve | None:
     """The task's metric where the Trainer logs one, else its held-out loss; None without either."""
+    if history.columns.series.keys().isdisjoint(DECIDING):
+        return None
     for metric in TASK:
         if len(history.columns.get(f"eval/{metric}")) >= LEAST:
             return eval_curve(history, f"eval/{metric}")

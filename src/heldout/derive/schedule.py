@@ -35,4 +35,9 @@ def checkpoint_before(history: History, step: int) -> str | None:
 
 def rewarded(history: History) -> bool:
     """Whether rewards were logged: the loss is then a policy's and no cross-entropy."""
-    return any(name.startswith("reward") for name in history.columns.series)
+    series = history.columns.series
+
+    def found() -> bool:
+        return any(name.startswith("reward") for name in series)
+
+    return history.remember("rewarded", found, len(series))  # asked at every step

@@ -65,7 +65,10 @@ class Signals:
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
         for name, call in self._each("forward"):
-            self._guard(name, call, batch)
+            try:
+                call(batch)
+            except Exception as error:
+                self._off(name, error)
 
     def before_update(self, step: int, model: nn.Module) -> None:
         """The gradients of the coming step are complete."""
@@ -74,16 +77,24 @@ class Signals:
 
     def collect(self) -> Kept:
         """What each signal kept on the device in the step that ended."""
-        return {
-            name: self._guard(name, _sums, call, self._makers[name].width) or ()
-            for name, call in self._each("collect")
-        }
+        kept: Kept = {}
+        for name, call in self._each("collect"):
+            try:
+                kept[name] = _promised(call(), self._makers[name].width)
+            except Exception as error:
+                kept[name] = ()
+                self._off(name, error)
+        return kept
 
     def step(self, moment: Moment, numbers: Mapping[str, Sequence[float]]) -> dict[str, float]:
         """Every signal's numbers at a step."""
         values: dict[str, float] = {}
         for name, call in self._each("step"):
-            values.update(self._guard(name, call, moment, numbers.get(name, ())) or {})
+            try:
+                if found := call(moment, numbers.get(name, ())):
+                    values.update(found)
+            except Exception as error:
+                self._off(name, error)
         return values
 
     def records(self, moment: Moment, values: Values) -> list[AnyRecord]:
@@ -174,18 +185,26 @@ def _all() -> dict[str, type[Signal]]:
     return {make.__module__.rsplit(".", 1)[-1]: make for make in made}
 
 
-def _sums(collect: Callable[[], Sequence[Number]], width: int) -> tuple[Number, ...]:
-    found = tuple(collect())
+def _promised(found: Sequence[Number], width: int) -> tuple[Number, ...]:
+    """What a signal collected, if that is nothing or `width` numbers; raises `ValueError` if not."""
+    found = tuple(found)
     if found and (len(found) != width or not all(map(_is_number, found))):
         raise ValueError(f"{width} numbers were promised, found {found}")
     return found
 
 
 def _is_number(x: object) -> bool:
-    return not x.dim() if isinstance(x, Tensor) else isinstance(x, float | int)
+    return not x.dim() if isinstance(x, Tensor) else isinstance(x, (float, int))
 
 
 def on_host(kept: Sequence[Kept]) -> list[Numbers]:
     """Several steps' sums as numbers, brought to the host in one transfer."""
-    numbers = iter(to_host([x for step in kept for sums in step.values() for x in sums]))
-    return [{name: [next(numbers) for _ in sums] for name, sums in step.items()} for step in kept]
+    numbers = to_host([x for step in kept for sums in step.values() for x in sums])
+    found, at = [], 0
+    for step in kept:
+        by_name: Numbers = {}
+        for name, sums in step.items():
+            by_name[name] = numbers[at : at + len(sums)]
+            at += len(sums)
+        found.append(by_name)
+    return found

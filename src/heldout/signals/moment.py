@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -70,12 +71,12 @@ class Start:
     options: SignalOptions = field(default_factory=SignalOptions)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """One training micro-batch's forward pass: what went in and what came out.
+class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One training micro-batch's forward pass: what went in, what came out, and what is in it.
 
     `outputs` is the model's own output object. `items` is the number of label tokens the loss was
-    divided by when that is the whole optimizer step's (gradient accumulation), else None.
+    divided by when that is the whole optimizer step's (gradient accumulation), else None. What
+    several signals ask for is counted once: in numbers where the host need not wait for a device.
     """
 
     input_ids_BT: Tensor | None
@@ -92,13 +93,33 @@ class Batch:
         return self.labels_BT[:, 1:] != IGNORED
 
     @cached_property
-    def label_tokens(self) -> Tensor | None:
-        """The number of positions trained on, as a 0-dimensional tensor; None without such labels."""
-        return None if self.is_label_BT is None else self.is_label_BT.sum()
+    def label_places(self) -> tuple[Tensor, Tensor] | None:
+        """The rows and columns [N] of these positions; None where a device would be waited for."""
+        is_label_BT = self.is_label_BT
+        if is_label_BT is None or not is_at_hand(is_label_BT):
+            return None
+        b_N, t_N = is_label_BT.nonzero(as_tuple=True)
+        return b_N, t_N
+
+    @cached_property
+    def label_tokens(self) -> Number | None:
+        """The number of positions trained on; None without such labels."""
+        if self.is_label_BT is None:
+            return None
+        places = self.label_places
+        return self.is_label_BT.sum() if places is None else float(places[0].shape[0])
+
+    @cached_property
+    def lengths_B(self) -> Tensor | Sequence[int] | None:
+        """Each sequence's tokens that are no padding; None without a mask of two dimensions."""
+        mask = self.attention_mask_BT
+        if not isinstance(mask, Tensor) or mask.dim() != 2:
+            return None
+        lengths_B = mask.count_nonzero(1)
+        return cast(list[int], lengths_B.tolist()) if is_at_hand(mask) else lengths_B
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """The end of one optimizer step.
 
     `seconds` is what the step took, without evaluation and saving; `laps` says where all the time
@@ -112,7 +133,19 @@ class Moment:
     learning_rate: float | None = None
     last: bool = False
     """Whether training ends with this step."""
-    laps: Mapping[str, float] = field(default_factory=dict)
+    laps: Mapping[str, float] = {}
+
+
+def is_at_hand(tensor: Tensor) -> bool:
+    """Whether the host can read `tensor` without waiting for a device."""
+    return tensor.is_cpu
+
+
+def read(number: Number) -> Number:
+    """A 0-dimensional tensor as a number, where the host can read it without waiting for a device."""
+    if isinstance(number, Tensor) and is_at_hand(number):
+        return number.item()
+    return number
 
 
 def to_host(numbers: Sequence[Number]) -> list[float]:
@@ -120,15 +153,19 @@ def to_host(numbers: Sequence[Number]) -> list[float]:
 
     Integers up to 2^24 and float32 survive exactly; float64 does only where the device has it.
     """
-    found = dict(enumerate(numbers))
+    found: list[float] = []
     by_device: dict[torch.device, list[int]] = {}
     for i, number in enumerate(numbers):
-        if isinstance(number, Tensor) and number.device.type != "cpu":
+        if isinstance(number, Tensor) and not number.is_cpu:
             by_device.setdefault(number.device, []).append(i)
+            found.append(0.0)
+        else:
+            found.append(float(number))
     for device, places in by_device.items():
         stacked = stacked_on(device, [numbers[i] for i in places])
-        found.update(zip(places, stacked.tolist(), strict=True))
-    return [x if type(x) is float else float(x) for x in found.values()]
+        for i, value in zip(places, stacked.tolist(), strict=True):
+            found[i] = value
+    return found
 
 
 def stacked_on(device: torch.device, numbers: Sequence[Number]) -> Tensor:

@@ -25,7 +25,7 @@ import msgspec
 
 from heldout.derive.history import History
 from heldout.records import HEARTBEAT, Run, Verdict
-from heldout.verdicts.life import judge_rule
+from heldout.verdicts.life import Standing, judge_rule
 from heldout.verdicts.rule import Finding, Rule
 
 
@@ -79,7 +79,7 @@ def judge_heartbeat(history: History, signs: Signs, now: float, limits: Limits) 
         msgspec.structs.replace(
             verdict, time=now, evidence=verdict.evidence | {"bytes": signs.bytes}
         )
-        for verdict in judge_rule(rule, history)
+        for verdict in judge_rule(rule, history, Standing.of(history))
         if not (stands and verdict.state == "resolved")
     ]
 

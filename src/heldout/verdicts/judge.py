@@ -15,7 +15,7 @@ from heldout.derive.history import ENDS, History
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Sample, Verdict
 from heldout.verdicts.custom import configured
-from heldout.verdicts.life import closed, judge_rule, superseded
+from heldout.verdicts.life import Standing, closed, judge_rule, superseded
 from heldout.verdicts.policy import decide
 from heldout.verdicts.rule import Rule
 
@@ -41,6 +41,7 @@ class Judge:
     ) -> None:
         self._own = [*(all_rules() if rules is None else rules), *more]
         self.history = History()
+        self._standing = Standing()
         self._ask(self._own)
 
     def _ask(self, rules: Sequence[Rule[Any]]) -> None:
@@ -57,34 +58,38 @@ class Judge:
         or the end of the run changes no alert but can change the decision. Verdicts and decisions
         fed back in are ignored.
         """
-        if isinstance(fact, Verdict | Decision):
+        if isinstance(fact, (Verdict, Decision)):
             return []
-        self.history.add(fact)
+        history, standing = self.history, self._standing
+        history.add(fact)
         judged: list[Judged] = []
         if isinstance(fact, Run):
             self._ask(configured(self._own, fact.config.get("alerts") or {}))
-            for verdict in superseded(self.history, [rule.name for rule in self.rules]):
-                self.history.add(verdict)
-                judged.append(verdict)
+            standing = self._standing = Standing.of(history)
+            self._say(superseded(history, [rule.name for rule in self.rules]), judged)
         for rule in self._asked[type(fact)]:
-            for verdict in judge_rule(rule, self.history):
-                self.history.add(verdict)
-                judged.append(verdict)
+            if said := judge_rule(rule, history, standing):
+                self._say(said, judged)
         if isinstance(fact, Note) and fact.topic in ENDS:
-            for verdict in closed(self.history):
-                self.history.add(verdict)
-                judged.append(verdict)
+            self._say(closed(history), judged)
         if judged or self._decides(fact):
-            decision = decide(self.history)
-            if _differs(decision, self.history.decision):
-                self.history.add(decision)
+            decision = decide(history)
+            if _differs(decision, history.decision):
+                history.add(decision)
                 judged.append(decision)
         return judged
+
+    def _say(self, verdicts: Sequence[Verdict], judged: list[Judged]) -> None:
+        """Add verdicts to the history and to the answer."""
+        for verdict in verdicts:
+            self.history.add(verdict)
+            self._standing.update(verdict.rule, self.history)
+            judged.append(verdict)
 
     def _decides(self, fact: AnyRecord) -> bool:
         """Whether a fact can change the decision without changing an alert."""
         if isinstance(fact, Sample):  # the Trainer's own evaluation, where there is no other
-            return not self.history.evals and not DECIDING.isdisjoint(fact.values)
+            return not self.history.evals and not fact.values.keys().isdisjoint(DECIDING)
         return isinstance(fact, EvalResult | Checkpoint | Note) or (
             isinstance(fact, Run) and fact.step > 0
         )

@@ -10,6 +10,7 @@ opens again when its cause does. "no-data" and "error" are a rule's own states: 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from heldout.derive.history import History
@@ -17,27 +18,50 @@ from heldout.records import Level, State, Verdict, encode
 from heldout.verdicts.rule import Finding, NotChecked, Rule, Stage
 
 LEVELS: tuple[Level, ...] = ("info", "warning", "error", "critical")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 ACTIVE: tuple[State, ...] = ("open", "escalated")
 LASTING: tuple[State, ...] = (*ACTIVE, "pending", "no-data", "error")
 """States that end when their cause does."""
 
 
-def judge_rule(rule: Rule[Any], history: History) -> list[Verdict]:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The rules by how their alerts stand: what every rule asks at every step, and what rarely changes."""
+
+    active: set[str] = field(default_factory=set)
+    lasting: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, history: History) -> Standing:
+        """How all alerts of a history stand."""
+        found = cls()
+        for rule in history.alerts_of:
+            found.update(rule, history)
+        return found
+
+    def update(self, rule: str, history: History) -> None:
+        """An alert of `rule` has changed."""
+        states = {verdict.state for verdict in history.alerts_of[rule].values()}
+        for names, kind in ((self.active, ACTIVE), (self.lasting, LASTING)):
+            names.discard(rule) if states.isdisjoint(kind) else names.add(rule)
+
+
+def judge_rule(rule: Rule[Any], history: History, standing: Standing) -> list[Verdict]:
     """Run one rule and return what changed. A rule that throws becomes an `error` verdict.
 
     While a rule that silences it is open nothing new is said, and what was open before is closed.
+    `standing` is how the alerts of `history` stand.
     """
-    for parent in rule.silenced_by:
-        if _in_state(history, parent, ACTIVE):
-            known = history.alerts_of.get(rule.name, {}).values()
-            open_now = [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
-            return open_now or _status(rule, history, "no-data", f"muted while {parent} is open")
+    if standing.active and (parents := [x for x in rule.silenced_by if x in standing.active]):
+        known = history.alerts_of.get(rule.name, {}).values()
+        open_now = [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
+        return open_now or _status(rule, history, "no-data", f"muted while {parents[0]} is open")
     try:
         found = rule.look(history)
+        if not found and rule.name not in standing.lasting:
+            return []
         if isinstance(found, NotChecked):
             return _status(rule, history, "no-data", str(found.reason))
-        if not found and not _in_state(history, rule.name, LASTING):
-            return []
         found = [_sound(finding) for finding in found]
         changes = [*_opened(rule, history, found), *_resolved(rule, history, found)]
         for verdict in changes:
@@ -121,6 +145,8 @@ def _status(rule: Rule[Any], history: History, state: State, reason: str) -> lis
 
 def _same(state: State, before: str, now: str) -> bool:
     """Whether a status has been told; of an error the kind counts, as its text may name the step."""
+    if before == now:
+        return True
     parts = 2 if state == "error" else None
     return before.split(":")[:parts] == now.split(":")[:parts]
 
@@ -129,7 +155,7 @@ def _sound(finding: object) -> Finding:
     """A finding as the rules of a user's file must give it; raises `TypeError` for another."""
     if not isinstance(finding, Finding) or not isinstance(finding.scope, str):
         raise TypeError(f"a rule returns Findings with a text as scope, found {finding!r}")
-    if finding.level not in LEVELS or finding.stage not in get_args(Stage):
+    if finding.level not in LEVELS or finding.stage not in STAGES:
         raise TypeError(f"no level or stage is called {finding.level!r} or {finding.stage!r}")
     return finding
 
@@ -150,13 +176,3 @@ def _changed(before: Verdict, history: History, state: State) -> Verdict:
 
 def _worse(level: Level, than: Level) -> bool:
     return LEVELS.index(level) > LEVELS.index(than)
-
-
-def _in_state(history: History, rule: str, states: tuple[State, ...]) -> bool:
-    """Whether an alert of `rule` is in one of `states`; every rule asks this at every step."""
-    known = history.alerts_of.get(rule)
-    if known is not None:
-        for verdict in known.values():  # a generator would cost as much as the rule itself
-            if verdict.state in states:
-                return True
-    return False

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
 from heldout.records import Metric
-from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Sums, Values
+from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Sums, Values, read
 
 NO_LOSS = (
     "no streaming CE: the model returns no loss, since the Trainer computes it outside (label "
@@ -73,9 +75,10 @@ class StreamingCE(Signal):
         loss, count = getattr(batch.outputs, "loss", None), batch.label_tokens
         if loss is None or count is None:
             return
-        divided_by = count if batch.items is None else batch.items
-        loss = loss.detach()
-        self._sums.add(loss.float() * divided_by, count)
+        loss, divided_by = read(loss), count if batch.items is None else read(batch.items)
+        if isinstance(loss, Tensor):
+            loss = loss.detach().float()
+        self._sums.add(loss * divided_by, count)
 
     def collect(self) -> Sequence[Number]:
         """The step's summed loss and its number of label tokens."""

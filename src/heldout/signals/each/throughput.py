@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from heldout.records import Direction, Metric
@@ -102,9 +101,9 @@ class Throughput(Signal):
 
     def forward(self, batch: Batch) -> None:
         """Count on the device; what the host knows already, on the host."""
-        mask, ids = batch.attention_mask_BT, batch.input_ids_BT
-        if isinstance(mask, Tensor) and mask.dim() == 2:
-            tokens: Number = torch.count_nonzero(mask)
+        lengths_B, mask, ids = batch.lengths_B, batch.attention_mask_BT, batch.input_ids_BT
+        if lengths_B is not None and mask is not None:
+            tokens: Number = lengths_B.sum() if isinstance(lengths_B, Tensor) else sum(lengths_B)
             self._positions += mask.numel()
         elif ids is not None:
             tokens = float(ids.numel())

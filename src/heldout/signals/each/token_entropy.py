@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from heldout.records import Metric
-from heldout.signals.entropy import row_entropies
+from heldout.signals.entropy import row_entropies, summed_entropy
 from heldout.signals.moment import Batch, Moment, Number, Signal, Sums, Values
 
-HOST = "cpu"
 MAX_ROWS = 256
 MAX_LOGITS = {"cpu": 2**22}
 """Label positions, and logits, of a micro-batch that are read at most: 85 positions of a vocabulary
@@ -61,16 +60,18 @@ class TokenEntropy(Signal):
             return
         if logits.shape[1] != is_label_BT.shape[1] + 1:
             return
-        most = most_rows(logits)
-        if logits.device.type == HOST:  # where choosing rows waits for nothing
-            b_N, t_N = torch.nonzero(is_label_BT, as_tuple=True)
-            spread = slice(None, None, max(1, -(-len(b_N) // most)))
-            entropies_R = row_entropies(logits.detach()[b_N[spread], t_N[spread]])
-            mean = entropies_R.mean() if len(b_N) else entropies_R.sum()
-            self._sums.add(mean * len(b_N), float(len(b_N)))
+        logits, most, places = logits.detach(), most_rows(logits), batch.label_places
+        if places is not None:
+            b_N, t_N = places
+            n = b_N.shape[0]
+            if n > most:
+                spread = slice(None, None, -(-n // most))
+                b_N, t_N = b_N[spread], t_N[spread]
+            total = summed_entropy(logits[b_N, t_N]) if n else 0.0
+            self._sums.add(total * (n / max(1, b_N.shape[0])), float(n))
             return
         b_R, t_R, kept_R = some_positions(is_label_BT, most)
-        entropies_R = row_entropies(logits.detach()[b_R, t_R])
+        entropies_R = row_entropies(logits[b_R, t_R])
         mean = entropies_R.where(kept_R, 0.0).sum() / kept_R.sum().clamp_min(1)
         count = is_label_BT.sum()
         self._sums.add(mean * count, count)

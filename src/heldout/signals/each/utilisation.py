@@ -93,10 +93,12 @@ class Utilisation(Signal):
         """Count tokens, and pairs of tokens of one sequence."""
         if self._work.problem:
             return
-        mask, ids = batch.attention_mask_BT, batch.input_ids_BT
-        if isinstance(mask, Tensor) and mask.dim() == 2:
-            lengths_B = (mask != 0).sum(1, dtype=torch.float32)
-            self._sums.add(lengths_B.sum(), torch.dot(lengths_B, lengths_B))
+        lengths_B, mask, ids = batch.lengths_B, batch.attention_mask_BT, batch.input_ids_BT
+        if isinstance(lengths_B, Tensor):
+            as_floats_B = lengths_B.float()  # there is no dot product of integers on CUDA
+            self._sums.add(as_floats_B.sum(), torch.dot(as_floats_B, as_floats_B))
+        elif lengths_B is not None:
+            self._sums.add(sum(lengths_B), sum([length * length for length in lengths_B]))
         elif ids is not None:
             known = mask is None and ids.dim() == 2 and len(ids) > 1
             pairs = ids.numel() * ids.shape[-1] if known else 0

@@ -19,6 +19,7 @@ micro-batches is doubled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -81,7 +82,7 @@ def _to_own(logged: Series, own: Series, rows: int) -> list[float]:
     edges = np.append(0, logged.steps)[-rows - 1 :]
     places = np.searchsorted(own.steps, edges, side="right")
     means = [own.values[a:b].mean() for a, b in pairwise(places) if b > a]
-    return [float(x / mean) for x, mean in zip(logged.tail(len(means)), means, strict=True)]
+    return _ratios(logged.tail(len(means)), means)
 
 
 def _to_held_out(logged: Series, held_out: Series) -> list[float]:
@@ -90,7 +91,14 @@ def _to_held_out(logged: Series, held_out: Series) -> list[float]:
     known = [
         (logged.values[i - 1], loss) for i, loss in zip(places, held_out.values, strict=True) if i
     ]
-    return [float(x / loss) for x, loss in known]
+    return _ratios([x for x, _ in known], [loss for _, loss in known])
+
+
+def _ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
+    """NaN or infinite where a loss of 0 is divided by, which is no ratio to warn of."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios: list[float] = np.divide(of, to).tolist()
+    return ratios
 
 
 RULE = Rule(
