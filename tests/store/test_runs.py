@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from heldout.errors import RunNotFound
+from heldout.store.journal import FILE_NAME
 from heldout.store.runs import find_run, list_runs, open_run
 
 
@@ -65,6 +66,8 @@ def test_a_run_is_found_by_its_name(root: Path) -> None:
 def test_no_name_leaves_the_folder(root: Path, tmp_path: Path) -> None:
     outside = make(tmp_path, "outside")
     (root / "link").symlink_to(outside)
+    (root / "journal-link").mkdir()
+    (root / "journal-link" / FILE_NAME).symlink_to(outside / FILE_NAME)
     names = [
         "",
         ".",
@@ -72,7 +75,9 @@ def test_no_name_leaves_the_folder(root: Path, tmp_path: Path) -> None:
         "../outside",
         "old/../../outside",
         str(outside),
-        "outside",  # what the link points at is no name here
+        "outside",
+        "link",  # it leads out of the folder
+        "journal-link",
         "old/",
         "OLD",
         "*",
@@ -81,7 +86,15 @@ def test_no_name_leaves_the_folder(root: Path, tmp_path: Path) -> None:
     for name in names:
         with pytest.raises(RunNotFound):
             find_run(root, name)
-    assert find_run(root, "link") == root / "link"
+    assert {folder.name for folder in list_runs(root)} == {"new", "middle", "old"}
+    assert open_run(root / "link") == outside / FILE_NAME  # named outright, it is meant
+
+
+def test_a_name_that_is_no_text_is_found_as_it_is_shown(root: Path) -> None:
+    odd = make(root, os.fsdecode(b"odd\xff"))
+    assert find_run(root, "odd?") == odd
+    with pytest.raises(RunNotFound, match=r"Runs here: .*odd\?"):
+        find_run(root, "missing")
 
 
 def test_a_name_not_found_lists_those_there_are(root: Path, tmp_path: Path) -> None:

@@ -202,7 +202,8 @@ NEVER = Series()
 
 
 def _finite_or(values: Floats, instead: float) -> Floats:
-    return np.where(np.isfinite(values), values, instead)
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, instead)
 
 
 def _first_lowest(values: Floats, bucket: Ints) -> Ints:

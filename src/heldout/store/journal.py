@@ -36,7 +36,9 @@ class Journal:
         self.lost = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            # Never at the end of a link: whoever may write in this folder would choose what is changed.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._file = os.open(path, flags, 0o644)
         except OSError as error:
             raise JournalError(f"{path}: cannot be opened for writing: {error}") from error
         try:
