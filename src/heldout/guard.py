@@ -227,6 +227,9 @@ class Guard:
             except OSError as error:  # deleted, or a file system that is away
                 log.warning("%s: cannot be looked at: %s", folder, error.strerror or error)
                 continue
+            except Exception:  # one run must not hide the others
+                log.exception("%s: cannot be looked at", folder)
+                continue
             found += [(run, verdict) for verdict in changes]
             self._tell(run)
         return found

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -137,10 +137,14 @@ class Metric(Record, frozen=True, kw_only=True):
     """What measuring it takes; empty where that is nothing beside the step's own bookkeeping."""
 
 
+Step = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""An optimizer step that is kept in columns; beyond 2**53 floats cannot tell two of them apart."""
+
+
 class Sample(Record, frozen=True, kw_only=True):
     """The scalars of one recorded optimizer step."""
 
-    step: int
+    step: Step
     time: float
     values: dict[str, float]
 
@@ -159,7 +163,7 @@ class Samples:
     """Many samples of a journal that follow one another, as columns: how a reader passes them on.
 
     It stands for its samples in a fold; a journal never holds it. No step is below the one before, and
-    no name stands in two tables.
+    tables that share a name share no step.
     """
 
     steps: array[int]
@@ -172,7 +176,8 @@ class Samples:
     @property
     def time(self) -> float:
         """The latest of the times."""
-        return max(self.times)
+        latest = max(self.times)
+        return latest if latest == latest else max((t for t in self.times if t == t), default=0.0)
 
 
 class Item(Record, frozen=True, kw_only=True):

@@ -372,7 +372,7 @@ class Watch:
         if not self._ended:
             self._ended = True
             atexit.unregister(self.end)
-            self.note(self.history.step, "failure", "heldout failed and watches this run no more")
+            self.note(self._latest(), "failure", "heldout failed and watches this run no more")
             self._guard("journal", self.journal.close)
 
     def end(self, step: int, model: nn.Module | None, failure: str = "") -> None:
@@ -388,7 +388,7 @@ class Watch:
             moment = Moment(step=step, seconds=seconds, model=model, last=True)
             self._write(self._signals.records(moment, {}))
             self.evaluate(model, step)
-        step = self.history.step if failure else step
+        step = self._latest() if failure else step
         self.note(step, "failed" if failure else "finished", failure)
         self._guard("journal", self.journal.close)
 
@@ -443,12 +443,17 @@ class Watch:
             self._late = self._late[len(late) :]
             self._write(list(late))
 
+    def _latest(self) -> int:
+        """The latest step, with its numbers written: what is noted now stands behind them."""
+        self.settle()
+        return self.history.step
+
     def _signal_failed(self, name: str, error: Exception) -> None:
         log.warning("heldout: %s failed; training goes on", name, exc_info=error)
         text = (
             f"{name} failed: {type(error).__name__}: {error}. It is off for the rest of this run."
         )
-        self.note(self.history.step, "failure", text)
+        self.note(self._latest(), "failure", text)
 
     def _evaluate(self, model: nn.Module, step: int) -> EvalResult:
         evaluator = self.plan.evaluator
@@ -494,7 +499,7 @@ class Watch:
             log.warning("heldout: %s failed; training goes on", part, exc_info=True)
             if part not in WRITING:
                 text = f"{part} failed: {type(error).__name__}: {error}"
-                self.note(self.history.step, "failure", text)
+                self.note(self._latest(), "failure", text)
             return None
 
 

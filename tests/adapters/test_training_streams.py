@@ -17,7 +17,7 @@ from watched import collate, encoded
 import heldout
 from heldout.derive.history import History
 from heldout.errors import ConfigError
-from heldout.records import Sample
+from heldout.records import Note, Sample
 from heldout.signals.moment import SignalOptions
 from heldout.store.journal import Journal, read
 
@@ -206,6 +206,9 @@ def test_a_process_that_ends_before_the_log_leaves_the_step_behind(
         trainer.train()
     monitor.close(trainer.state.global_step, failure="stopped")
     assert "loss/step" in samples_at_each_line(tmp_path)[4][0]
+    records = read(tmp_path / "runs" / "r" / "journal.jsonl")[0]
+    told = [(type(r), r.step) for r in records if isinstance(r, Note | Sample)]
+    assert told[-2:] == [(Sample, 4), (Note, 4)]
 
 
 @pytest.mark.parametrize("more", [{}, {"bf16": True}, {"gradient_accumulation_steps": 2}])

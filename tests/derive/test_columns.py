@@ -169,7 +169,7 @@ def test_many_samples_at_once_are_the_same_as_one_by_one() -> None:
     columns = Columns()
     for step in (1, 2, 3, 9):
         columns.add(step, {"a": step, "c": step})
-    columns.extend(table)
+    columns.extend([table])
     assert columns.get("a").steps.tolist() == [1, 2, 3, 4]
     assert columns.get("a").values.tolist() == [1, 2, 1, 2]
     assert columns.get("b").steps.tolist() == [3, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,23 @@ OTHERS = st.sampled_from(
 RECORDS = st.lists(st.lists(SAMPLES, max_size=12) | RISING | OTHERS, max_size=8).map(
     lambda parts: [record for part in parts for record in part]
 )
+ONE = b'{"type":"sample","step":3,"time":1,"values":{"lr":1}}'
 BAD = [
     b"",
     b"{",
+    b"\xff",
     b'{"type":"sample"',
     b'{"type":"sample","step":"x"}',
     b'{"type":"later"}',
-    b"\xff",
+    b'{"type":"sample","step":9223372036854775808,"time":1,"values":{"lr":1}}',
+    b'{"type":"sample","step":-1,"time":1,"values":{"lr":1}}',
+    b'{"type":"sample","step":3,"time":1,"values":{"\xff":1}}',
+    b'{"type":"sample","step":3,"time":1,"new":' + b"[" * 9000 + b"]" * 9000 + b',"values":{}}',
+    b'{"type":"sample","step":3,"time":1,"values":{"lr":null}}',
+    ONE + ONE,
+    ONE.replace(b",", b",\r"),
+    ONE.replace(b",", b",\n"),
+    ONE + b"\r",
 ]
 
 
@@ -71,11 +82,15 @@ def told(records: list[AnyRecord | Samples]) -> list[Any]:
 def test_every_fold_is_the_same_as_line_by_line(
     records: list[AnyRecord], bad: list[tuple[int, bytes]]
 ) -> None:
+    """Also of lines that are none, and of what a decoder of many lines would take together."""
     lines = [encode(record) for record in records]
     for place, line in bad:
         lines.insert(place, line)
-    found = bulk.decode_lines(b"".join(line + b"\n" for line in lines))
-    assert told(found) == told(list(records))
+    data = b"".join(line + b"\n" for line in lines)
+    plain = list(journal.decode_lines(data))
+    found = bulk.gathered(BytesIO(data), 0, len(data))
+    assert told(found) == told(plain)
+    assert told(plain) == told(list(records)) or any(line.startswith(ONE[:9]) for _, line in bad)
 
 
 def written(path: Path, steps: int, *, torn: bytes = b"") -> list[AnyRecord]:
@@ -98,6 +113,17 @@ def test_lines_of_two_kinds_that_alternate_stay_few_columns(tmp_path: Path) -> N
     (samples,) = (record for record in found if isinstance(record, Samples))
     assert [table.names for table in samples.tables] == [("a", "b"), ("lr",)]
     assert len(samples.steps) == 998 + 99
+
+
+def test_steps_that_are_logged_are_put_into_the_same_columns(tmp_path: Path) -> None:
+    records: list[AnyRecord] = [
+        Sample(step=i, time=at(i), values={"a": i / 1, "b": -i / 3} | ({} if i % 7 else {"lr": i / 7}))
+        for i in range(1, 3000)
+    ]
+    data = b"".join(encode(record) + b"\n" for record in records)
+    found = bulk.gathered(BytesIO(data), 0, len(data))
+    assert len(found) == 1
+    assert told(found) == told(list(records))
 
 
 @pytest.mark.parametrize("limit", [None, 1_100_000])
@@ -135,6 +161,21 @@ def test_where_no_process_can_be_started_this_one_reads(
         assert told(bulk.read(path)[0]) == told(list(records))
 
 
+def test_nothing_in_the_folder_it_is_started_in_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    records = written(path, 12_000)
+    for module in ("pickle", "heldout", "msgspec"):
+        (tmp_path / f"{module}.py").write_text("open('was-run', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bulk, "MANY_BYTES", 1 << 18)
+    monkeypatch.setattr(bulk, "_cores", lambda: 2)
+    monkeypatch.setattr(bulk, "decoded", None)  # not by this process
+    assert told(bulk.read(path)[0]) == told(list(records))
+    assert not (tmp_path / "was-run").exists()
+
+
 def test_little_is_read_record_by_record(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     records = written(path, 50)
@@ -150,3 +191,18 @@ def test_a_file_without_a_whole_line_says_nothing(tmp_path: Path) -> None:
     found, end = bulk.read(path)
     assert found == [note(1, "finished")]
     assert end == path.stat().st_size - len(b"half")
+
+
+@pytest.mark.parametrize("half", [1, bulk.FEW_BYTES, 3 * bulk.FEW_BYTES])
+def test_a_line_that_is_being_written_hides_none_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    monkeypatch.setattr(bulk, "MANY_BYTES", 1 << 18)
+    monkeypatch.setattr(bulk, "_cores", lambda: 4)
+    records = [*written(path, 8000), note(8000, "finished")]
+    whole = b"".join(encode(record) + b"\n" for record in records)
+    path.write_bytes(whole + b"x" * half)
+    found, end = bulk.read(path)
+    assert end == len(whole)
+    assert told(found) == told(list(records))

@@ -28,15 +28,25 @@ class Clock:
             case Samples():
                 self._extend(np.array(record.steps), np.array(record.times))
             case Sample():
-                self._extend(np.array([record.step]), np.array([record.time]))
+                self._append(record.step, record.time)
+
+    def _append(self, step: int, time: float) -> None:
+        if step < self._step:
+            self._cut(step)
+        passed = 0.0 if self._last is None else max(0.0, time - self._last)
+        so_far = self.seconds.last if len(self.seconds) else 0.0
+        if step == self._step:  # a step may be recorded in parts
+            self.seconds.cut(step)
+        self.seconds.append(step, so_far + passed)
+        self._step, self._last = step, time
 
     def _extend(self, steps: Ints, times: Floats) -> None:
         if steps[0] < self._step:
             self._cut(int(steps[0]))
         before = times[0] if self._last is None else self._last
         so_far = self.seconds.last if len(self.seconds) else 0.0
-        seconds = so_far + np.cumsum(np.maximum(0.0, np.diff(times, prepend=before)))
-        latest = np.append(steps[1:] != steps[:-1], True)  # a step may be recorded in parts
+        seconds = so_far + np.cumsum(np.fmax(0.0, np.diff(times, prepend=before)))
+        latest = np.append(steps[1:] != steps[:-1], True)
         if steps[0] == self._step:
             self.seconds.cut(self._step)
         self.seconds.extend(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,13 +179,13 @@ class Columns:
                 series.cut(step)
             series.append(step, value)
 
-    def extend(self, table: Table) -> None:
+    def extend(self, tables: Sequence[Table]) -> None:
         """Add many samples at once, as `add` does one by one."""
-        for name, values in zip(table.names, table.columns, strict=True):
+        for name, (steps, values) in by_name(tables).items():
             series = self.series.setdefault(name, Series())
-            if series._steps and table.steps[0] <= series._steps[-1]:
-                series.cut(table.steps[0])
-            series.extend(table.steps, values)
+            if series._steps and steps[0] <= series._steps[-1]:
+                series.cut(steps[0])
+            series.extend(steps, values)
 
     def cut(self, step: int) -> None:
         """Forget everything at or after `step`."""
@@ -199,6 +199,30 @@ class Columns:
 
 NEVER = Series()
 """What was never recorded."""
+
+
+def by_name(tables: Sequence[Table]) -> dict[str, tuple[array[int], array[float]]]:
+    """Steps and values of each name; those that stand in several tables are put together by step."""
+    holding: dict[str, list[tuple[int, int]]] = {}
+    for i, table in enumerate(tables):
+        for j, name in enumerate(table.names):
+            holding.setdefault(name, []).append((i, j))
+    orders: dict[tuple[int, ...], tuple[array[int], Ints]] = {}
+    found = {}
+    for name, places in holding.items():
+        if len(places) == 1:
+            ((i, j),) = places
+            found[name] = tables[i].steps, tables[i].columns[j]
+            continue
+        key = tuple(i for i, _ in places)
+        if key not in orders:
+            steps = np.concatenate([tables[i].steps for i in key])
+            order = np.argsort(steps, kind="stable")
+            orders[key] = array("q", steps[order].tobytes()), order
+        steps_in_order, order = orders[key]
+        values = np.concatenate([tables[i].columns[j] for i, j in places])[order]
+        found[name] = steps_in_order, array("d", values.tobytes())
+    return found
 
 
 def _finite_or(values: Floats, instead: float) -> Floats:

@@ -102,8 +102,7 @@ class History:
             case Samples():
                 if record.steps[0] < self.step:
                     self._supersede(record.steps[0])
-                for table in record.tables:
-                    self.columns.extend(table)
+                self.columns.extend(record.tables)
                 self.latest = record.last
                 self.step = record.steps[-1]
             case Item():

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from heldout.derive.columns import by_name
 from heldout.derive.history import History
 from heldout.records import (
     AnyRecord,
@@ -124,16 +125,16 @@ class Overview:
         first, last = record.steps[0], record.steps[-1]
         if first < self.history.step:
             self.trace.cut(first)
-        known = self.history.latest if last == self.history.step else {}
-        latest = {}
-        for table in record.tables:
-            columns = dict(zip(table.names, table.columns, strict=True))
-            if STREAMING in columns:
-                self.trace.cut(table.steps[0])
-                for step, value in zip(table.steps, columns[STREAMING], strict=True):
-                    self.trace.add(step, value)
-            if table.steps[-1] == last:
-                latest.update({name: values[-1] for name, values in columns.items()})
+        known = self.history.latest if first == last == self.history.step else {}
+        columns = by_name(record.tables)
+        if STREAMING in columns:
+            steps, values = columns[STREAMING]
+            self.trace.cut(steps[0])
+            for step, value in zip(steps, values, strict=True):
+                self.trace.add(step, value)
+        latest = {
+            name: values[-1] for name, (steps, values) in columns.items() if steps[-1] == last
+        }
         self.history.add(replace(record, tables=()))
         self.history.latest = {**known, **latest}
 

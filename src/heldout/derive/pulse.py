@@ -76,7 +76,7 @@ class Pulse:
         taken = np.diff(record.steps, prepend=history.step) != 0
         self._times.extend(times[taken][-WINDOW - MOST_TOGETHER :].tolist())
         if history.run:
-            latest = np.maximum.accumulate(np.append(history.time, times))
+            latest = np.fmax.accumulate(np.append(history.time, times))
             self.longest_pause = max(self.longest_pause, float(np.diff(latest).max()))
         history.add(replace(record, tables=(), last={}))
 

@@ -8,12 +8,13 @@ for them, straight into columns. What is long is decoded in parts by processes o
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import subprocess
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from operator import lt
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from heldout.records import AnyRecord, Sample, Samples, Table, decode
+from heldout.records import AnyRecord, Sample, Samples, Step, Table, decode
 from heldout.store import journal
 
 SAMPLE = b'{"type":"sample"'
@@ -33,10 +34,19 @@ PART_BYTES = 1 << 16
 """Lines decoded at once; more would leave the processor's cache."""
 MANY_BYTES = 1 << 26
 """From here on other processes pay for their start."""
+START_SECONDS, SLOW_BYTES = 30.0, 1 << 20
+"""Another process is waited for so long, and a second more for so many bytes."""
+FEW_ROWS = 16
+"""Fewer samples between two other records are cheaper to fold one by one."""
+MOST_NAMES = 1000
 MOST_SHAPES = 8
 """Types tried on a line: each one in vain costs a quarter of a decoding."""
 
+NO_RECORD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 Found = list[AnyRecord | Samples]
+
+_log = logging.getLogger(__name__)
 
 _fields = msgspec.structs.astuple
 
@@ -57,27 +67,25 @@ def read(path: Path, offset: int = 0, limit: int | None = None) -> tuple[Found, 
     return list(chain.from_iterable(found)), parts[-1][1]
 
 
-def decode_lines(data: bytes, passed_over: tuple[bytes, ...] = ()) -> Found:
-    """Return what whole lines hold, but for lines that begin as one of `passed_over`."""
-    gather = _Gather(passed_over)
-    gather.add(data)
-    return gather.end()
-
-
 def decoded(path: Path, start: int, end: int) -> Found:
     """Return what the lines from byte `start` to `end`, each the begin of a line, hold. Raises `OSError`."""
-    gather = _Gather()
     with path.open("rb") as file:
-        file.seek(start)
-        while start < end:
-            data = file.read(min(PART_BYTES, end - start))
-            if not data:
-                break  # the file became shorter meanwhile
-            start += len(data)
-            if start < end:
-                data += (rest := file.readline())
-                start += len(rest)
-            gather.add(data)
+        return gathered(file, start, end)
+
+
+def gathered(file: BinaryIO, start: int, end: int, passed_over: tuple[bytes, ...] = ()) -> Found:
+    """Return the same of an open file, but for lines that begin as one of `passed_over`."""
+    gather = _Gather(passed_over)
+    file.seek(start)
+    while start < end:
+        data = file.read(min(PART_BYTES, end - start))
+        if not data:
+            break  # the file became shorter meanwhile
+        start += len(data)
+        if start < end:
+            data += (rest := file.readline())
+            start += len(rest)
+        gather.add(data)
     return gather.end()
 
 
@@ -85,7 +93,8 @@ class _Shape:
     """A type for the lines of samples that hold exactly `names`, and the table it fills."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
+        self.names = frozenset(names)
+        self._names = names
         fields = [f"n{i}" for i in range(len(names))]
         values = msgspec.defstruct(
             "Values",
@@ -96,68 +105,119 @@ class _Shape:
         )
         row = msgspec.defstruct(
             "Row",
-            [("step", int), ("time", float), ("values", values)],
+            [("step", Step), ("time", float), ("values", values)],
             tag_field="type",
             tag="sample",
             gc=False,
         )
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(row, strict=False)
-        self.decode, self.decode_lines = decoder.decode, decoder.decode_lines
+        self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
         self.clear()
 
     def clear(self) -> None:
         self.steps = array("q")
-        self.values = array("d")
-        self.step = -1
+        self._values = array("d")
+
+    def row(self, line: bytes) -> Any:
+        """What the line holds; None where it is no sample with these names."""
+        try:
+            return self._decode(line)
+        except NO_RECORD:
+            return None
+
+    def rows(self, data: bytes) -> list[Any] | None:
+        """What each of the lines holds; None where some is no sample with these names."""
+        try:
+            rows = self._decode_lines(data)
+        except NO_RECORD:
+            return None
+        # The decoder takes an object over two lines, too, and two on one.
+        return rows if len(rows) == data.count(b"\n") and b"\r" not in data else None
+
+    def extend(self, rows: Sequence[Any], steps: Sequence[int]) -> None:
+        for row in rows:
+            self._values.extend(_fields(row.values))
+        self.steps.extend(steps)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The values of the last row."""
+        return dict(zip(self._names, self._values[-len(self._names) :], strict=True))
+
+    def dicts(self) -> Iterator[dict[str, float]]:
+        """The values of each row."""
+        width = len(self._names)
+        for i in range(0, len(self._values), width):
+            yield dict(zip(self._names, self._values[i : i + width], strict=True))
 
     def table(self) -> Table:
-        width = len(self.names)
-        return Table(self.names, self.steps, tuple(self.values[i::width] for i in range(width)))
+        width = len(self._names)
+        columns = tuple(self._values[i::width] for i in range(width))
+        return Table(self._names, self.steps, columns)
 
 
 class _Gather:
     """Lines in order; samples that follow one another are gathered into `Samples`."""
 
-    def __init__(self, passed_over: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, passed_over: tuple[bytes, ...]) -> None:
         self._passed_over = passed_over
         self._found: Found = []
         self._shapes: list[_Shape] = []
-        self._open: list[_Shape] = []
-        """The shapes that hold rows of the samples being gathered."""
-        self._last: _Shape
-        self._steps: array[int]
-        self._times: array[float]
-        self._step: int
+        self._last: _Shape | None = None
+        """The shape of the latest row."""
         self._clear()
 
     def add(self, data: bytes) -> None:
         """Take in whole lines."""
-        if self._open:  # most often all are samples such as the last
-            try:
-                self._take(self._last, self._last.decode_lines(data))
+        shape = self._last
+        if shape is not None:  # most often all are samples such as the last
+            found = shape.rows(data)
+            if found is not None:
+                self._take(shape, found)
                 return
-            except msgspec.DecodeError:
-                pass
+        rows: list[Any] = []
         for line in data.splitlines():
-            if line.startswith(SAMPLE):
-                self._sample(line)
-            else:
-                self._other(line)
+            row = shape.row(line) if shape is not None else None
+            if row is None:
+                if shape is not None:
+                    self._take(shape, rows)
+                rows = []
+                found_in = self._find(line)
+                if found_in is None:
+                    continue
+                shape, row = found_in
+            rows.append(row)
+        if shape is not None:
+            self._take(shape, rows)
 
     def end(self) -> Found:
         """Return everything that was taken in."""
         self._flush()
         return self._found
 
-    def _sample(self, line: bytes) -> None:
-        for shape in self._shapes:
-            try:
-                row = shape.decode(line)
-            except msgspec.DecodeError:
-                continue
-            self._take(shape, [row])
-            return
-        self._other(line)
+    def _find(self, line: bytes) -> tuple[_Shape, Any] | None:
+        """The shape that a line has, one made for it if need be; any other record is taken in."""
+        if line.startswith(self._passed_over):
+            return None
+        is_sample = line.startswith(SAMPLE)
+        if is_sample:
+            for shape in self._shapes:
+                row = shape.row(line)
+                if row is not None:
+                    return shape, row
+        try:
+            record = decode(line)
+        except NO_RECORD:
+            return None  # one bad line must not hide a run
+        if is_sample and isinstance(record, Sample) and len(self._shapes) < MOST_SHAPES:
+            made = _made(tuple(record.values))
+            row = made.row(line) if made else None
+            if made and row is not None:
+                self._shapes.append(made)
+                return made, row
+        self._flush()
+        self._found.append(record)
+        return None
 
     def _take(self, shape: _Shape, rows: Sequence[Any]) -> None:
         if not rows:
@@ -167,58 +227,57 @@ class _Gather:
             for row in rows:
                 self._take(shape, [row])
             return
-        if steps[0] <= shape.step or steps[0] < self._step:
+        if self._steps and (steps[0] < self._steps[-1] or self._holds(shape, steps[0])):
             self._flush()
-        if not shape.steps:
-            if any(not set(shape.names).isdisjoint(other.names) for other in self._open):
-                self._flush()  # two tables of the same samples may not share a name
+        shape.extend(rows, steps)
+        if shape not in self._open:
             self._open.append(shape)
-        for row in rows:
-            shape.values.extend(_fields(row.values))
-        shape.steps.extend(steps)
-        shape.step = self._step = steps[-1]
+        if len(self._order) < FEW_ROWS:
+            self._order += [shape] * min(len(rows), FEW_ROWS)
         self._steps.extend(steps)
         self._times.extend([row.time for row in rows])
         self._last = shape
 
-    def _other(self, line: bytes) -> None:
-        if line.startswith(self._passed_over):
-            return
-        try:
-            record = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return  # one bad line must not hide a run
-        if isinstance(record, Sample) and self._learn(record, line):
-            self._sample(line)
-            return
-        self._flush()
-        self._found.append(record)
-
-    def _learn(self, record: Sample, line: bytes) -> bool:
-        """Make a type for samples such as this one; False where none can be made."""
-        if not record.values or len(self._shapes) == MOST_SHAPES or not line.startswith(SAMPLE):
-            return False
-        try:
-            shape = _Shape(tuple(record.values))
-            shape.decode(line)
-        except (ValueError, msgspec.DecodeError):  # a name that no field may have
-            return False
-        self._shapes.append(shape)
-        return True
+    def _holds(self, shape: _Shape, step: int) -> bool:
+        """Whether a value of one of its names is there for the step already."""
+        return any(
+            step <= other.steps[-1] and not shape.names.isdisjoint(other.names)
+            for other in self._open
+        )
 
     def _flush(self) -> None:
-        if not self._open:
+        if self._last is None or not self._steps:
             return
-        tables = tuple(shape.table() for shape in self._open)
-        last = dict(zip(self._last.names, self._last.values[-len(self._last.names) :], strict=True))
-        self._found.append(Samples(self._steps, self._times, tables, last))
+        if len(self._steps) < FEW_ROWS:
+            self._found.extend(self._one_by_one())
+        else:
+            tables = tuple(shape.table() for shape in self._open)
+            self._found.append(Samples(self._steps, self._times, tables, self._last.last))
         for shape in self._open:
             shape.clear()
-        self._open = []
         self._clear()
 
+    def _one_by_one(self) -> Iterator[Sample]:
+        rows = {shape: shape.dicts() for shape in self._open}
+        for shape, step, time in zip(self._order, self._steps, self._times, strict=True):
+            yield Sample(step=step, time=time, values=next(rows[shape]))
+
     def _clear(self) -> None:
-        self._steps, self._times, self._step = array("q"), array("d"), -1
+        self._order: list[_Shape] = []
+        """The shape of each row, of the first ones."""
+        self._open: list[_Shape] = []
+        """The shapes that hold rows of the samples being gathered."""
+        self._steps, self._times = array("q"), array("d")
+
+
+def _made(names: tuple[str, ...]) -> _Shape | None:
+    """A shape of these names; None where they are too many, or one is such that no field may have it."""
+    if not 0 < len(names) <= MOST_NAMES:
+        return None
+    try:
+        return _Shape(names)
+    except ValueError:
+        return None
 
 
 def _workers(size: int) -> int:
@@ -235,14 +294,19 @@ def _parts(path: Path, start: int, end: int, count: int) -> list[tuple[int, int]
     The line in which `end` lies belongs to them, unless it is still being written.
     """
     with path.open("rb") as file:
+        end = _last_break(file, start, _line_end(file, end))
         cuts = [start]
-        for i in range(1, count + 1):
-            file.seek(max(cuts[-1], start + (end - start) * i // count - 1))
-            file.readline()
-            cuts.append(file.tell())
-        cuts[-1] = _last_break(file, cuts[-2], cuts[-1])
-    parts = [part for part in pairwise(cuts) if part[0] < part[1]]
+        for i in range(1, count):
+            cuts.append(_line_end(file, max(cuts[-1], start + (end - start) * i // count)))
+    parts = [part for part in pairwise([*cuts, end]) if part[0] < part[1]]
     return parts or [(start, start)]
+
+
+def _line_end(file: BinaryIO, offset: int) -> int:
+    """Where the line ends that the byte before `offset` stands in."""
+    file.seek(max(0, offset - 1))
+    file.readline()
+    return file.tell()
 
 
 def _last_break(file: BinaryIO, start: int, end: int) -> int:
@@ -258,16 +322,22 @@ def _last_break(file: BinaryIO, start: int, end: int) -> int:
 
 
 def _elsewhere(path: Path, start: int, end: int) -> Found:
-    """`decoded` by a process of its own; by this one where none can be started."""
-    command = [sys.executable, "-m", __name__, str(path), str(start), str(end)]
+    """`decoded` by a process of its own; by this one where that fails, or takes very long."""
+    # -P: nothing in the folder that this was started in may stand for a module.
+    command = [sys.executable, "-P", "-m", __name__, str(path), str(start), str(end)]
+    patience = START_SECONDS + (end - start) / SLOW_BYTES
     try:
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=patience
         )
         found: Found = pickle.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, pickle.UnpicklingError, EOFError):
-        return decoded(path, start, end)
-    return found
+        if isinstance(found, list):
+            return found
+    except (
+        Exception
+    ) as error:  # of a strange Python, a full process table, a printing start-up file
+        _log.info("%s is read by one process only: %s", path, error)
+    return decoded(path, start, end)
 
 
 if __name__ == "__main__":

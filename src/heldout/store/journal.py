@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -126,11 +126,14 @@ def read(path: Path, offset: int = 0, limit: int | None = None) -> tuple[list[An
         if limit is not None:
             data += file.readline()
     end = data.rfind(b"\n") + 1
-    return list(_decoded(data[:end].splitlines())), offset + end
+    return list(decode_lines(data[:end])), offset + end
 
 
-def _decoded(lines: Iterable[bytes]) -> Iterable[AnyRecord]:
-    for line in lines:
+def decode_lines(data: bytes, passed_over: tuple[bytes, ...] = ()) -> Iterator[AnyRecord]:
+    """Yield what whole lines hold, but for lines that begin as one of `passed_over` or are no record."""
+    for line in data.splitlines():
+        if line.startswith(passed_over):
+            continue
         try:
             yield decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -14,20 +14,21 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 
 from heldout.derive.overview import Overview
-from heldout.records import encode
+from heldout.records import AnyRecord, Samples, encode
 from heldout.store.annotations import FILE_NAME as ANNOTATIONS
 from heldout.store.annotations import read_annotation
-from heldout.store.bulk import decode_lines
+from heldout.store.bulk import gathered
 from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.heartbeat import standing
 from heldout.store.journal import FILE_NAME as JOURNAL
+from heldout.store.journal import decode_lines
 from heldout.store.runs import is_real
 from heldout.views.web.waiting import Waiting, may_be_news
 
@@ -42,6 +43,8 @@ PAUSE_SECONDS = 0.01
 """Between two parts read in the background, for the requests that come meanwhile."""
 PART_BYTES = 1 << 22
 """A journal is read in parts of this size, so that a long one is not in memory at once."""
+MUCH_BYTES = 1 << 18
+"""From here on it pays to read samples as columns."""
 BESIDE = (HEARTBEAT, ANNOTATIONS)
 PASSED_OVER = (b'{"type":"item"', b'{"type":"layers"', b'{"type":"metric"')
 """Most of a journal's bytes, and nothing that the list shows."""
@@ -91,10 +94,15 @@ class Entry:
             if len(data) == PART_BYTES:
                 data += file.readline()
             end = data.rfind(b"\n") + 1
-            for record in decode_lines(data[:end], PASSED_OVER):
+            for record in self._decoded(file, data[:end]):
                 self.overview.add(record)
             self.offset += end
             self.is_read = len(data) < PART_BYTES
+
+    def _decoded(self, file: BinaryIO, lines: bytes) -> Iterable[AnyRecord | Samples]:
+        if len(lines) < MUCH_BYTES:
+            return decode_lines(lines, PASSED_OVER)
+        return gathered(file, self.offset, self.offset + len(lines), PASSED_OVER)
 
     def _judge_heartbeat(self, journal: Path, overview: Overview, offset: int) -> None:
         for verdict in standing(journal, offset):
@@ -126,11 +134,14 @@ class RunsIndex:
         self._waiting = Waiting(self._poll)
         self._reader: threading.Thread | None = None
 
-    async def lines(self) -> dict[str, Any]:
-        """Return every run, newest first, within about the first look's time."""
+    async def lines(self, *, complete: bool = True) -> dict[str, Any]:
+        """Return every run, newest first, within about the first look's time.
+
+        With `complete` a thread then reads the journals that were too long for that.
+        """
         found = await run_in_threadpool(self._lines)
         behind = any(line["partial"] for line in found["runs"])
-        if behind and not (self._reader and self._reader.is_alive()):
+        if complete and behind and not (self._reader and self._reader.is_alive()):
             self._reader = threading.Thread(target=self._read_the_rest, daemon=True)
             self._reader.start()
         return found
@@ -191,6 +202,9 @@ class RunsIndex:
         except OSError as error:
             if entry.line and isinstance(error, FileNotFoundError):
                 self._forget(entry.folder.name)
+            return False
+        except Exception:  # one run must not hide the others
+            _log.exception("%s cannot be read", entry.folder)
             return False
         return True
 
@@ -274,4 +288,3 @@ def _by_its_ends(journal: Path, size: int) -> Overview:
         for record in decode_lines(data, PASSED_OVER):
             overview.add(record)
     return overview
-
