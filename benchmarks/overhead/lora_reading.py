@@ -146,7 +146,7 @@ def compare(model: nn.Module, repeats: int) -> Seconds:
     naive, initial, step = Naive(model), LoraStart(), OneStep()
     naive.start()
     found = adapted(model)
-    reads = [each.factors for each in found if isinstance(each, LowRank)]
+    reads = [each.product for each in found if isinstance(each, LowRank)]
     modules = read_modules(found, initial)
     turns: dict[str, Callable[[], object]] = {
         "naive: norms of A - A0 and B - B0": naive.read,
@@ -239,7 +239,7 @@ def errors(model: nn.Module) -> list[tuple[str, list[float]]]:
         norm = math.sqrt(product.square().sum().item())
         values = torch.svd_lowrank(product, q=b.shape[2] + 8, niter=2)[1]  # exact for this rank
         rank = (values.square().sum() ** 2 / values.pow(4).sum()).item()
-        (size,), (square,) = sizes([found[name].factors]), squares([found[name].factors])
+        (size,), (square,) = sizes([found[name].product]), squares([found[name].product])
         pairs = [
             (math.sqrt(square), norm),
             (math.sqrt(size.square), norm),

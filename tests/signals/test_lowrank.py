@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from heldout.signals import lowrank
-from heldout.signals.lowrank import BLOCK, Pair, Size, difference, sizes, squares
+from heldout.signals.lowrank import BLOCK, Pair, Product, Size, difference, sizes, squares
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 OUTS = (5, BLOCK, BLOCK + 1, 2 * BLOCK + 300)
@@ -44,9 +44,9 @@ def cast(pair: Pair, dtype: torch.dtype) -> Pair:
     return pair[0].to(dtype), pair[1].to(dtype)
 
 
-def read(*pairs: Pair) -> list[Size]:
-    found = sizes([lambda pair=pair: pair for pair in pairs])  # type: ignore[misc]
-    alone = squares([lambda pair=pair: pair for pair in pairs])  # type: ignore[misc]
+def read(*pairs: Pair | Product) -> list[Size]:
+    found = sizes([lambda pair=pair: Product(*pair) for pair in pairs])  # type: ignore[misc]
+    alone = squares([lambda pair=pair: Product(*pair) for pair in pairs])  # type: ignore[misc]
     assert alone == pytest.approx([size.square for size in found], rel=1e-12, nan_ok=True)
     return found
 
@@ -205,9 +205,9 @@ def test_factors_are_read_one_pair_at_a_time_and_left_as_they_are() -> None:
     alive: list[int] = []
 
     def turn(i: int) -> Any:
-        def give() -> Pair:
+        def give() -> Product:
             alive.append(i)
-            return pairs[i]
+            return Product(*pairs[i])
 
         return give
 
@@ -216,6 +216,17 @@ def test_factors_are_read_one_pair_at_a_time_and_left_as_they_are() -> None:
     for (b, a), (b0, a0) in zip(pairs, before, strict=True):
         assert torch.equal(b, b0)
         assert torch.equal(a, a0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [2.0, -0.03, 0.0])
+def test_a_scale_that_is_kept_apart_counts(dtype: torch.dtype, scale: float) -> None:
+    b, a = cast(factors(0, out=BLOCK + 30), dtype)
+    expected = materialised(scale * (b.double() @ a.double()), 4)
+    assert_is(read(Product(b, a, scale))[0], expected)
+    moved = b + factors(1, out=BLOCK + 30)[0].to(dtype), a
+    change = scale * (moved[0].double() @ a.double() - b.double() @ a.double())
+    assert_is(read(difference(moved, (b, a), scale))[0], materialised(change, 8))
 
 
 @settings(max_examples=40)

@@ -79,6 +79,21 @@ def test_steps_that_change_almost_nothing_are_read_to_their_last_digits(rate: fl
         assert found[name] == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_scaling_that_is_set_within_the_step_counts(dtype: torch.dtype) -> None:
+    model = tiny.lora_model(init_lora_weights=False, lora_alpha=10).to(dtype)
+    one_step, before = OneStep(), products(model)
+    one_step.before(adapted(model))
+    for each in adapted(model):
+        each.module.set_scale("default", 0.3)
+    modules, after = readings(model), products(model)
+    one_step.after(adapted(model), modules)
+    for module in modules:
+        exact = (after[module.name] - before[module.name]).square().sum().item()
+        assert exact > 0
+        assert module.speed_square == pytest.approx(exact, rel=1e-5)
+
+
 def test_a_step_that_changes_nothing_has_speed_zero() -> None:
     model = tiny.lora_model(init_lora_weights="pissa")
     found, unchanged = framed(OneStep(), Training(model, 0.0))
@@ -131,7 +146,7 @@ def test_no_more_is_copied_than_promised(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(onestep, "COPIED_BYTES", 60_000)
     one_step = OneStep()
     one_step.before(adapted(model))
-    copied = [t for pair in one_step._pairs.values() for t in pair]
+    copied = [t for each in one_step._copies.values() for t in (each.b, each.a)]
     assert 30_000 < sum(t.numel() * t.element_size() for t in copied) <= 60_000
 
 
@@ -171,7 +186,7 @@ def test_nothing_is_kept_between_readings() -> None:
     model = tiny.lora_model().to(torch.bfloat16)
     training, one_step = Training(model), OneStep()
     framed(one_step, training)
-    assert not one_step._pairs
+    assert not one_step._copies
     assert not one_step._halves
     training.step()
     modules = readings(model)
@@ -184,7 +199,9 @@ def test_copies_do_not_follow_the_weights() -> None:
     one_step = OneStep()
     one_step.before(adapted(model))
     pointers = {p.data_ptr() for p in model.parameters()}
-    assert not any(t.data_ptr() in pointers for pair in one_step._pairs.values() for t in pair)
+    copies = [t for each in one_step._copies.values() for t in (each.b, each.a)]
+    assert copies
+    assert not any(t.data_ptr() in pointers for t in copies)
 
 
 def test_an_adapter_that_is_gone_after_the_step_is_passed_over() -> None:

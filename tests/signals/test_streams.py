@@ -11,7 +11,7 @@ import torch
 
 from heldout.signals.each.streaming_ce import StreamingCE
 from heldout.signals.each.token_entropy import TokenEntropy, some_positions
-from heldout.signals.entropy import compute_token_entropy
+from heldout.signals.entropy import compute_token_entropy, row_entropies, summed_entropy
 from heldout.signals.moment import Batch, Moment, Signal, SignalOptions, Start, Values, to_host
 
 
@@ -164,6 +164,19 @@ def test_without_logits_there_is_no_entropy() -> None:
     signal = TokenEntropy()
     signal.forward(batch([[0, 1]], loss=1.0))
     assert read(signal) == {}
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
+def test_summed_entropy_is_the_sum_of_the_rows(spread: float) -> None:
+    torch.manual_seed(0)
+    logits = spread * torch.randn(37, 5000)
+    log_p = logits.double().log_softmax(-1)
+    exact = -(log_p.exp() * log_p).sum().item()
+    assert summed_entropy(logits) == pytest.approx(exact, rel=1e-5)
+    logits[3, :4000] = -math.inf
+    assert summed_entropy(logits) == pytest.approx(row_entropies(logits).sum().item(), rel=1e-6)
+    logits[4, 4] = math.nan
+    assert math.isnan(summed_entropy(logits))
 
 
 def test_token_entropy_lies_between_certain_and_uniform() -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from heldout.signals.frozen import add, is_plain, slices, square_norm, weight_reader, wide
+from heldout.signals.lowrank import Pair, Product
 from heldout.signals.places import Place, locate, plain, stacks
 
 HALF = (torch.float16, torch.bfloat16)
@@ -71,6 +72,12 @@ class LowRank:
         if len(pairs) == 1:
             return pairs[0]
         return torch.cat([b for b, _ in pairs], dim=2), torch.cat([a for _, a in pairs], dim=1)
+
+    def product(self) -> Product:
+        """Read the same with the scaling apart where it is one number, so that nothing is copied."""
+        if len(self.adapters) > 1:
+            return Product(*self.factors())
+        return _product(self.module, self.adapters[0])
 
     def zero_side(self) -> list[nn.Parameter]:
         """Return, by adapter, the factor p that ordinarily starts at zero and is trained.
@@ -299,9 +306,14 @@ def _matrix(part: Any) -> Tensor:
     return matrix
 
 
-@torch.no_grad()
-def _factors(module: Any, adapter: str) -> tuple[Tensor, Tensor]:
+def _factors(module: Any, adapter: str) -> Pair:
     """B [E, out, r] with the scaling in it, A [E, r, in], of one adapter."""
+    b, a, scale = _product(module, adapter)
+    return _scaled(b, scale), a
+
+
+def _product(module: Any, adapter: str) -> Product:
+    """B [E, out, r] and A [E, r, in] of one adapter; the scaling apart where it is one number."""
     a, b = (side.detach().flatten(1) for side in _sides(module, adapter))
     factor = module.scaling[adapter]
     if adapter in getattr(module, "lora_E", {}):  # AdaLoRA
@@ -313,12 +325,13 @@ def _factors(module: Any, adapter: str) -> tuple[Tensor, Tensor]:
         group = module.qalora_group_size[adapter]
         factor = factor * a.shape[1] / group
         a = a.repeat_interleave(group, dim=1)
-    b = _scaled(b, factor)
+    if isinstance(factor, Tensor):
+        b, factor = _scaled(b, factor), 1.0
     experts = getattr(module, "num_experts", 1)
     if experts == 1:
-        return b[None], a[None]
+        return Product(b[None], a[None], factor)
     by_expert = b.reshape(b.shape[0], -1, experts).permute(2, 0, 1)  # as PEFT cuts B, unlike A
-    return by_expert, a.reshape(experts, -1, a.shape[1])
+    return Product(by_expert, a.reshape(experts, -1, a.shape[1]), factor)
 
 
 def _scaled(part: Tensor, factor: float | Tensor) -> Tensor:

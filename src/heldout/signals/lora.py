@@ -8,7 +8,7 @@ kind: norms as roots of sums of squares, never sums of norms.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from heldout.records import Layer, LayerState, Part
 from heldout.signals.adapters import Adapted, LowRank, adapted, base_square
-from heldout.signals.lowrank import Pair, difference, sizes, squares
+from heldout.signals.lowrank import Pair, Product, Read, difference, sizes, squares
 from heldout.signals.moment import Start, to_host
 from heldout.signals.places import KINDS, Place
 
@@ -71,7 +71,7 @@ def capture_lora_initial_state(model: nn.Module) -> LoraStart:
     found = adapted(model)
     low = [each for each in found if isinstance(each, LowRank)]
     pairs = {}
-    for each, square in zip(low, squares([each.factors for each in low]), strict=True):
+    for each, square in zip(low, squares([each.product for each in low]), strict=True):
         if square != 0:
             b, a = each.factors()
             pairs[each.name] = b.clone(), a.clone()
@@ -181,14 +181,16 @@ def layers_of(readings: Iterable[ModuleReading]) -> list[Layer]:
     return layers
 
 
-def _moved(each: LowRank, initial: LoraStart) -> Callable[[], Pair]:
+def _moved(each: LowRank, initial: LoraStart) -> Read:
     """How to read the factors of a module's movement since the start."""
     before = initial.factors.get(each.name)
+    if before is None:
+        return each.product
 
-    def read() -> Pair:
+    def read() -> Product:
         now = each.factors()
-        if before is None or before[0].shape != now[0].shape:  # another adapter is active now
-            return now
+        if before[0].shape != now[0].shape:  # another adapter is active now
+            return Product(*now)
         return difference(now, (_beside(before[0], now[0]), _beside(before[1], now[1])))
 
     return read

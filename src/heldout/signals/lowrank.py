@@ -10,14 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Pair = tuple[Tensor, Tensor]
 """B and A; the product is B @ A."""
-Read = Callable[[], Pair]
-"""Gives a pair when it is its turn, so that copies (scaled factors) live one at a time."""
+
+
+class Product(NamedTuple):
+    """scale * B @ A. A scale that is kept apart costs no copy of a factor."""
+
+    b: Tensor
+    a: Tensor
+    scale: float = 1.0
+
+    def pair(self) -> Pair:
+        """The factors with the scale in B, in float32 where B is in half."""
+        return _full(self.b) * self.scale, self.a
+
+
+Read = Callable[[], Product]
+"""Gives a product when it is its turn, so that copies of factors live one at a time."""
 
 BLOCK = 1024
 """Rows whose products are added up in float32; blocks are added up in float64."""
@@ -44,13 +59,13 @@ class Size:
     of: int
 
 
-def difference(now: Pair, before: Pair) -> Pair:
-    """Factors of B A - B0 A0 that lose no digits: [B - B0, B0] and [A; A - A0].
+def difference(now: Pair, before: Pair, scale: float = 1.0) -> Product:
+    """Factors of scale * (B A - B0 A0) that lose no digits: [B - B0, B0] and [A; A - A0].
 
     Subtracting the products, or [B, -B0][A; A0] in float32, loses every digit of a small movement.
     """
     (b, a), (b0, a0) = ((_full(x), _full(y)) for x, y in (now, before))
-    return torch.cat([b - b0, b0], dim=2), torch.cat([a, a - a0], dim=1)
+    return Product(torch.cat([b - b0, b0], dim=2), torch.cat([a, a - a0], dim=1), scale)
 
 
 @torch.no_grad()
@@ -109,18 +124,21 @@ def _grams(reads: Sequence[Read]) -> Iterator[tuple[list[int], Tensor, Tensor, T
     """
     product = _blocked if _float32_is_float32() else _whole
     by_shape: dict[tuple[torch.device, int], dict[int, Pair]] = {}
+    scales: list[float] = []
     for i, read in enumerate(reads):
-        b, a = read()
+        b, a, scale = read()
         by_shape.setdefault((b.device, b.shape[2]), {})[i] = product(b), product(a.mT)
+        scales.append(scale)
     for (_, r), grams in by_shape.items():
         if product is _blocked:
             for i in _cancelling(grams, r):
-                b, a = reads[i]()
+                b, a, _ = reads[i]()
                 grams[i] = _whole(b), _whole(a.mT)
         g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
         counts = torch.tensor([len(pair[0]) for pair in grams.values()])
-        owner = torch.repeat_interleave(torch.arange(len(grams)), counts)
-        yield list(grams), owner.to(g_b.device), g_b, g_a
+        owner = torch.repeat_interleave(torch.arange(len(grams)), counts).to(g_b.device)
+        squared = g_b.new_tensor([scales[i] ** 2 for i in grams])
+        yield list(grams), owner, g_b * squared[owner, None, None], g_a
 
 
 def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
@@ -128,6 +146,8 @@ def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
     g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
     trace_b, trace_a = (g.diagonal(dim1=1, dim2=2).sum(1) for g in (g_b, g_a))
     cancels = trace_b * trace_a > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
+    if not bool(cancels.any()):
+        return []
     counts = [len(pair[0]) for pair in grams.values()]
     found = zip(grams, torch.split(cancels.cpu(), counts), strict=True)
     return [i for i, stack in found if bool(stack.any())]
@@ -136,15 +156,17 @@ def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
 def _blocked(x_ENR: Tensor) -> Tensor:
     """X^T X of each X [N, R]: products of `BLOCK` rows in float32, added up in float64."""
     x_ENR = x_ENR.detach().float()
-    whole = x_ENR.shape[1] // BLOCK * BLOCK
-    parts: list[Tensor] = []
-    if whole:
-        blocks = torch.unflatten(x_ENR[:, :whole], 1, (-1, BLOCK))
-        parts.append((blocks.mT @ blocks).sum(1, dtype=torch.float64))
-    if whole < x_ENR.shape[1] or not whole:
+    experts, rows, r = x_ENR.shape
+    whole = rows // BLOCK * BLOCK
+    if not whole:
+        return (x_ENR.mT @ x_ENR).double()
+    blocks = (x_ENR if whole == rows else x_ENR[:, :whole]).reshape(-1, BLOCK, r)
+    products = torch.bmm(blocks.mT, blocks).view(experts, -1, r, r)
+    gram = products.sum(1, dtype=torch.float64)
+    if whole < rows:
         tail = x_ENR[:, whole:]
-        parts.append((tail.mT @ tail).double())
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        gram += tail.mT @ tail
+    return gram
 
 
 def _whole(x_ENR: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from heldout.signals.adapters import HALF, Adapted, LowRank
 from heldout.signals.lora import ModuleReading
-from heldout.signals.lowrank import Pair, difference, squares
+from heldout.signals.lowrank import Product, Read, difference, squares
 from heldout.signals.moment import to_host
 
 COPIED_BYTES = 16 * 2**20
@@ -24,15 +24,15 @@ class OneStep:
 
     def __init__(self) -> None:
         self._turn = 0
-        self._pairs: dict[str, Pair] = {}
+        self._copies: dict[str, Product] = {}
         self._halves: dict[str, list[Tensor]] = {}
 
     @torch.no_grad()
     def before(self, found: Sequence[Adapted]) -> None:
         """Copy the factors of the layers whose turn it is."""
         for each in self._whose_turn([each for each in found if isinstance(each, LowRank)]):
-            b, a = each.factors()
-            self._pairs[each.name] = b.clone(), a.clone()
+            b, a, scale = each.product()
+            self._copies[each.name] = Product(b.clone(), a.clone(), scale)
             halves = [p.detach().clone() for p in each.parameters() if _is_rounded(p)]
             if halves:
                 self._halves[each.name] = halves
@@ -44,11 +44,11 @@ class OneStep:
         Returns by module the share of entries, of the half-precision factor that changed least,
         that the step left as they were.
         """
-        pairs, halves = self._pairs, self._halves
-        self._pairs, self._halves = {}, {}
+        copies, halves = self._copies, self._halves
+        self._copies, self._halves = {}, {}
         known = {each.name: each for each in found if isinstance(each, LowRank)}
-        copied = [name for name in pairs if name in known]
-        changes = squares([_change(known[name], pairs[name]) for name in copied])
+        copied = [name for name in copies if name in known]
+        changes = squares([_change(known[name], copies[name]) for name in copied])
         by_name = dict(zip(copied, changes, strict=True))
         for module in modules:
             module.speed_square = by_name.get(module.name)
@@ -83,5 +83,11 @@ def _is_rounded(parameter: Tensor) -> bool:
     return parameter.requires_grad and parameter.dtype in HALF
 
 
-def _change(each: LowRank, before: Pair) -> Callable[[], Pair]:
-    return lambda: difference(each.factors(), before)
+def _change(each: LowRank, before: Product) -> Read:
+    def read() -> Product:
+        now = each.product()
+        if now.scale != before.scale:  # PEFT's `set_scale` was called
+            return difference(now.pair(), before.pair())
+        return difference((now.b, now.a), (before.b, before.a), now.scale)
+
+    return read

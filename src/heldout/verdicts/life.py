@@ -52,10 +52,11 @@ def judge_rule(rule: Rule[Any], history: History, standing: Standing) -> list[Ve
     While a rule that silences it is open nothing new is said, and what was open before is closed.
     `standing` is how the alerts of `history` stand.
     """
-    if standing.active and (parents := [x for x in rule.silenced_by if x in standing.active]):
-        known = history.alerts_of.get(rule.name, {}).values()
-        open_now = [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
-        return open_now or _status(rule, history, "no-data", f"muted while {parents[0]} is open")
+    for parent in rule.silenced_by if standing.active else ():
+        if parent in standing.active:
+            known = history.alerts_of.get(rule.name, {}).values()
+            open_now = [_changed(v, history, "closed") for v in known if v.state in ACTIVE]
+            return open_now or _status(rule, history, "no-data", f"muted while {parent} is open")
     try:
         found = rule.look(history)
         if not found and rule.name not in standing.lasting:
@@ -126,7 +127,11 @@ def _status(rule: Rule[Any], history: History, state: State, reason: str) -> lis
     before = history.alerts.get((rule.name, scope))
     if before is not None and before.state in ACTIVE:
         return []
-    if before is not None and before.state == state and _same(state, before.message, reason):
+    if (
+        before is not None
+        and before.state == state
+        and (before.message == reason or _same(state, before.message, reason))
+    ):
         return []
     level: Level = "warning" if state == "error" else "info"
     return [
@@ -145,8 +150,6 @@ def _status(rule: Rule[Any], history: History, state: State, reason: str) -> lis
 
 def _same(state: State, before: str, now: str) -> bool:
     """Whether a status has been told; of an error the kind counts, as its text may name the step."""
-    if before == now:
-        return True
     parts = 2 if state == "error" else None
     return before.split(":")[:parts] == now.split(":")[:parts]
 
