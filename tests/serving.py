@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from heldout.views.web.app import create_app
+from heldout.views.web.limits import configured
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def serving(root: Path, *, port: int = 0, under: str = "", **options: Any) -> It
     app = inner = create_app(root, **options)
     if under:
         app = Starlette(routes=[Mount(under, inner)])
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    server = uvicorn.Server(configured(app, port=port))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import html
 import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from playwright.sync_api import Browser, Page, expect
-from recorded_run import HOSTILE, recorded, write
+from recorded_run import HOSTILE, recorded, sample, write
+from serving import serving
 from traitlets.config import Config
 
 import heldout
@@ -83,16 +93,151 @@ def test_the_frame_draws_the_panels_inside_another_page(chromium: Browser, folde
     assert troubles == []
 
 
-def test_a_live_run_is_served_once_and_linked_to(folder: Path) -> None:
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A kernel on the browser's own machine, whatever machine this is."""
+    for variable in notebook.REMOTE:
+        monkeypatch.delenv(variable, raising=False)
+    yield
+    for server in notebook._servers.values():
+        server.stop()
+    notebook._servers.clear()
+
+
+@contextmanager
+def notebook_page(markup: str) -> Iterator[str]:
+    """A page of this machine with a cell's output in it; gives its port."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(f"<!doctype html><title>notebook</title><body>{markup}".encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
     try:
-        shown = notebook.show(folder, live=True)
-        assert f'<a href="{shown.url}" target="_blank" rel="noopener">' in shown._repr_html_()
-        with urllib.request.urlopen(shown.url) as answer:
-            assert b'id="page"' in answer.read()
-        assert notebook.show(folder.parent, live=True).url == shown.url
+        yield str(server.server_port)
     finally:
-        notebook._ends.close()
-        notebook._pages.clear()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def status(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return int(answer.status)
+
+
+def answers(url: str) -> bool:
+    try:
+        return status(url) == 200
+    except urllib.error.URLError:
+        return False
+
+
+@pytest.mark.usefixtures("local")
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+def test_a_live_run_moves_inside_the_notebook(chromium: Browser, folder: Path, name: str) -> None:
+    shown = notebook.show(folder, live=True)
+    context = chromium.new_context(viewport={"width": 1000, "height": 800})
+    page: Page = context.new_page()
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda message: troubles.append(message.text))
+    with notebook_page(shown._repr_html_()) as port:
+        page.goto(f"http://{name}:{port}/")
+        inside = page.frame_locator("iframe[title='heldout, live']")
+        expect(inside.get_by_role("region", name="Summary")).to_contain_text("step 60 of 80")
+        write(folder, [sample(61)])
+        expect(inside.get_by_role("region", name="Summary")).to_contain_text("step 61 of 80")
+        page.get_by_text("Nothing above").click()
+        below = page.frame_locator("iframe[title='heldout report']")
+        expect(below.get_by_role("region", name="Summary")).to_contain_text("step 60 of 80")
+        expect(page).to_have_title("notebook")
+        context.close()
+    assert troubles == []
+
+
+@pytest.mark.usefixtures("local")
+def test_a_page_of_another_machine_may_not_frame_it(chromium: Browser, folder: Path) -> None:
+    """`elsewhere.localhost` is this machine to the browser's resolver, and another name to the policy."""
+    shown = notebook.show(folder, live=True)
+    context = chromium.new_context()
+    page: Page = context.new_page()
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    with notebook_page(shown._repr_html_()) as port:
+        page.goto(f"http://elsewhere.localhost:{port}/")
+        page.wait_for_timeout(300)
+        assert [text for text in told if "frame-ancestors" in text]
+        assert "chrome-error:" in page.frames[1].url
+        context.close()
+
+
+@pytest.mark.usefixtures("local")
+def test_only_the_notebook_s_server_may_be_framed_and_by_this_machine_only(folder: Path) -> None:
+    with urllib.request.urlopen(notebook.show(folder, live=True).url) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    allowed = policy.partition("frame-ancestors ")[2].split()
+    assert [re.sub(r"https?://(localhost|127\.0\.0\.1):\*", "", each) for each in allowed] == [
+        ""
+    ] * 4
+    assert "unsafe" not in policy
+    with serving(folder.parent) as address, urllib.request.urlopen(address) as answer:
+        assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
+
+
+@pytest.mark.usefixtures("local")
+def test_a_folder_is_served_once_until_it_is_stopped(folder: Path) -> None:
+    shown = notebook.show(folder, live=True)
+    assert notebook.show(folder.parent, live=True).url == shown.url
+    shown.stop()
+    shown.stop()
+    assert not answers(shown.url)
+    assert answers(notebook.show(folder, live=True).url)
+
+
+@pytest.mark.usefixtures("local")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_the_server_ends_with_the_kernel_however_that_ends(folder: Path, ending: int) -> None:
+    program = (
+        "import sys, time, heldout\n"
+        "print(heldout.show(sys.argv[1], live=True).url, flush=True)\n"
+        "time.sleep(600)"
+    )
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert kernel.stdout is not None
+    url = kernel.stdout.readline().strip()
+    assert status(url) == 200
+    kernel.send_signal(ending)
+    kernel.communicate(timeout=20)
+    deadline = time.monotonic() + 20
+    while answers(url):
+        assert time.monotonic() < deadline, "the server outlived its kernel"
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("local")
+@pytest.mark.parametrize("variable", sorted(notebook.REMOTE))
+def test_a_remote_kernel_shows_the_report_and_says_how_to_see_it_live(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    shown = notebook.show(folder, live=True)
+    markup = shown._repr_html_()
+    assert notebook.REMOTE[variable] in markup
+    assert f'<a href="{shown.url}" target="_blank" rel="noopener">' in markup
+    assert "Forward its port" in markup
+    assert 'title="heldout, live"' not in markup
+    assert frame(markup).startswith("<!doctype html>")
 
 
 def test_a_run_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:

@@ -141,7 +141,10 @@ def ui(
 @app.command()
 def watch(
     run: Annotated[
-        Path, typer.Argument(help="Run folder, journal or folder of runs (its latest)")
+        Path,
+        typer.Argument(
+            help="Run folder, journal, folder of runs (its latest) or another tool's log"
+        ),
     ] = Path("runs"),
     once: Annotated[
         bool, typer.Option("--once", help="Print one frame and end, as CI needs it")
@@ -156,20 +159,23 @@ def watch(
     Exit code with --once and --plain: 0 healthy, 1 warnings, 2 errors, 3 unreadable.
     """
     from heldout.guard import Guard, guarding
+    from heldout.views.terminal import ascii
     from heldout.views.terminal import watch as view
 
     def tell(line: str) -> None:
         print(line, flush=True)
 
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8
+        sys.stdout.reconfigure(errors=ascii.register())  # for another encoding than UTF-8
     if once:
-        code = view.plain(run, tell, None) if plain_ else view.once(run, out)
+        code = (
+            view.plain(run, tell, as_recorded, None) if plain_ else view.once(run, out, as_recorded)
+        )
         raise typer.Exit(code)
     with guarding(Guard(run)):
         if plain_:
-            raise typer.Exit(view.plain(run, tell, sleep))
-        view.watch(run, out)
+            raise typer.Exit(view.plain(run, tell, as_recorded, sleep))
+        view.watch(run, out, as_recorded)
 
 
 @app.command()
@@ -247,14 +253,20 @@ def report_(
     md: Annotated[
         bool, typer.Option("--md", help="Print Markdown, for a model card or a pull request")
     ] = False,
+    examples_: Annotated[
+        bool,
+        typer.Option("--examples", help="Put the texts of the fixed set's examples into the file"),
+    ] = False,
 ) -> None:
     """Print the verdict on a run. Exit code: 0 healthy, 1 warnings, 2 errors, 3 unreadable."""
     found = as_recorded(run)
     name = found.history.run.id if found.history.run else run.name
     if html is not None:
+        from heldout.store.foreign import is_journal
         from heldout.views.report.html import html_report
 
-        _write(html, html_report(name, found.history, time()).encode())
+        beside = open_run(run).parent if examples_ and is_journal(run) else None
+        _write(html, html_report(name, found.history, time(), examples_from=beside).encode())
     if md:
         from heldout.views.report.markdown import markdown_report
 

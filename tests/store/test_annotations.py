@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from heldout.errors import DataError, HeldoutError
 from heldout.store.annotations import (
     FILE_NAME,
+    MOST_NAME,
     MOST_NOTE,
     MOST_TAG,
     MOST_TAGS,
+    Opening,
+    acknowledge,
     annotate,
     read_annotation,
+    stamp,
 )
+
+SPIKE = Opening(rule="loss-spike", scope="", state="open", step=50, opened=1_760_000_050.25)
 
 
 def test_what_was_said_last_stands(tmp_path: Path) -> None:
@@ -78,3 +86,40 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(HeldoutError, match="cannot be written"):
         annotate(run, ["x"], "")
     assert not target.exists()
+
+
+def test_an_opening_is_acknowledged_until_that_is_withdrawn(tmp_path: Path) -> None:
+    annotate(tmp_path, ["kept"], "why")
+    stands = acknowledge(tmp_path, SPIKE)
+    assert list(stands.acknowledged) == [SPIKE]
+    assert (stands.tags, stands.note) == (["kept"], "why")
+    before = stamp(tmp_path)
+    assert acknowledge(tmp_path, SPIKE) == stands  # said before: nothing is written
+    assert stamp(tmp_path) == before
+    annotate(tmp_path, ["new"], "")
+    assert read_annotation(tmp_path).acknowledged == stands.acknowledged
+    assert acknowledge(tmp_path, SPIKE, withdraw=True).acknowledged == {}
+    assert stamp(tmp_path) != before
+    assert read_annotation(tmp_path).tags == ["new"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"step": 58},
+        {"state": "escalated"},
+        {"scope": "coding"},
+        {"rule": "divergence"},
+        {"opened": 1_760_000_090.25},  # the same step again, after a resume
+    ],
+)
+def test_another_opening_was_not_acknowledged(tmp_path: Path, other: dict[str, Any]) -> None:
+    acknowledge(tmp_path, SPIKE)
+    later = msgspec.structs.replace(SPIKE, **other)
+    assert later not in read_annotation(tmp_path).acknowledged
+
+
+def test_an_alert_with_a_name_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1,000"):
+        acknowledge(tmp_path, msgspec.structs.replace(SPIKE, scope="x" * MOST_NAME))
+    assert not (tmp_path / FILE_NAME).exists()

@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import { Axis, moved, within, zoomed } from "./axis";
+import { describe, expect, it, vi } from "vitest";
+import { Axis, moved, SECONDS, TOKENS, within, zoomed } from "./axis";
 import { cut, merged } from "./fold";
 
 const WHOLE = { first: 0, last: 100 };
@@ -24,6 +24,36 @@ describe("the range of steps in view", () => {
     expect(moved({ first: 10, last: 20 }, 50, WHOLE)).toEqual({ first: 60, last: 70 });
     expect(moved({ first: 10, last: 20 }, -50, WHOLE)).toEqual({ first: 0, last: 10 });
     expect(moved({ first: 80, last: 90 }, 50, WHOLE)).toEqual({ first: 90, last: 100 });
+  });
+
+  it("adds up moves of less than a step", () => {
+    const frames: (() => void)[] = [];
+    vi.stubGlobal("requestAnimationFrame", (frame: () => void) => frames.push(frame));
+    const axis = new Axis();
+    axis.whole = WHOLE;
+    axis.show({ first: 10, last: 20 });
+    let drawn = 0;
+    axis.on(() => { drawn += 1; });
+    for (let i = 0; i < 3; i += 1) {
+      axis.soon((range) => moved(range, 0.2, WHOLE));
+      axis.soon((range) => moved(range, 0.2, WHOLE));
+      frames.shift()?.();
+    }
+    expect(drawn).toBe(3);
+    expect(axis.shown).toEqual({ first: 11, last: 21 });
+    axis.soon((range) => zoomed(range, 1e-9, 15));
+    frames.shift()?.();
+    axis.soon((range) => zoomed(range, 2, 15));
+    frames.shift()?.();
+    expect(axis.shown.last - axis.shown.first).toBe(20); // a zoom that is refused does not pile up
+    vi.unstubAllGlobals();
+  });
+
+  it("rounds training time to milliseconds and tokens to one", () => {
+    expect(within({ first: 0.12345, last: 0.9 }, { first: 0, last: 10 }, SECONDS.grain)).toEqual({ first: 0.123, last: 0.9 });
+    expect(within({ first: 100.4, last: 200.4 }, { first: 0, last: 1e6 }, TOKENS.grain)).toEqual({ first: 100, last: 200 });
+    expect([TOKENS.tick(1_200), TOKENS.tick(2.5e9), SECONDS.tick(3600)]).toEqual(["1.2k", "2.5G", "1\u202fh"]);
+    expect([SECONDS.say(1.5), SECONDS.say(600)]).toEqual(["1.5\u202fs", "10\u202fmin"]);
   });
 
   it("follows the run until a range is set, and again after it is reset", () => {

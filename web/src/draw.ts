@@ -1,17 +1,13 @@
-/** A chart's lines as an ECharts option, and where its steps lie in pixels. */
+/** Draws a chart on paper: axes, lines, what happened, and where each step lies in pixels. */
 
-import { CustomChart, LineChart } from "echarts/charts";
-import { GridComponent } from "echarts/components";
-import { init, use, type ECharts, type EChartsCoreOption } from "echarts/core";
-import { CanvasRenderer, SVGRenderer } from "echarts/renderers";
-import type { Range } from "./axis";
+import type { Range, Unit } from "./axis";
 import type { ChartProps } from "./chart";
 import type { RunMoment } from "./events";
-import { cut, gaps, type Gap } from "./fold";
+import { before, gaps, type Gap, type Series } from "./fold";
 import { formatNumber } from "./format";
 import type { Line, Ring } from "./lines";
-
-use([LineChart, CustomChart, GridComponent, CanvasRenderer, SVGRenderer]);
+import { FONT_PIXELS, type Paper, type Pen } from "./paper";
+import { linear, logarithmic, places, share, type Scale } from "./scale";
 
 /** Where the steps from `first` to `last` lie: pixels within the chart. */
 export interface Plot extends Range {
@@ -21,261 +17,328 @@ export interface Plot extends Range {
   bottom: number;
 }
 
-type Point = [number, number | null];
-type Colour = (name: string) => string;
-type RenderItem = (params: { dataIndex: number }, api: CustomApi) => object;
-interface CustomApi {
-  value: (dimension: number) => number;
-  coord: (point: [number, number]) => [number, number];
+export interface Picture {
+  props: Pick<ChartProps, "lines" | "rings" | "log" | "axisFormat" | "min" | "max" | "height">;
+  shown: Range;
+  alarms: readonly RunMoment[];
+  unit: Unit;
+  /** A CSS variable as a colour. */
+  colour: (name: string) => string;
+  width: number;
+  height: number;
 }
 
-/** A chart on `element`, or one of a size that is only read out as SVG. */
-export function draw(element: HTMLElement | null, width = 0, height = 0): ECharts {
-  return element ? init(element, null, { renderer: "canvas" })
-    : init(null, null, { renderer: "svg", ssr: true, width, height });
-}
+/** About one tick on so many pixels of the axis. */
+const TICK_PIXELS = 110;
+const LETTER_PIXELS = 10;
+const DASHES = { dashed: [6, 4], dotted: [1.5, 3] } as const;
+/** Ticks closer than this to the one below are left out. */
+const APART_PIXELS = 1.3 * FONT_PIXELS;
 
-export function place(chart: ECharts, { first, last }: Range): Plot {
-  const finder = { xAxisIndex: 0, yAxisIndex: 1 };
-  const [left, top] = chart.convertToPixel(finder, [first, 1]) as [number, number];
-  const [right, bottom] = chart.convertToPixel(finder, [last, 0]) as [number, number];
-  const [l, r, t, b] = [left, right, top, bottom].map(Math.round);
-  return { first, last, left: l as number, right: r as number, top: t as number, bottom: b as number };
-}
-
-export function option(
-  props: ChartProps, shown: Range, alarms: readonly RunMoment[], width: number, colour: Colour,
-): EChartsCoreOption {
-  const { rings = [], log = false, axisFormat = formatNumber } = props;
+/** Draw the picture; returns where its steps lie. */
+export function draw(paper: Paper, picture: Picture): Plot {
+  const { props: { lines, rings = [], axisFormat = formatNumber }, shown, colour } = picture;
   const { first, last } = shown;
-  const lines = props.lines.map((line) => clipped(line, shown));
-  const marks = unique(props.lines.flatMap((line) => gaps(cut(line.series, first, last))));
+  const marks = unique(lines.flatMap((line) => gapsOf(line.series))).filter((gap) => gap.last >= first && gap.first <= last);
   const ringed = rings.filter(({ step }) => step >= first && step <= last);
-  const ink = colour("--muted");
-  const font = { color: ink, fontSize: 11, fontFamily: (colour("--font") || "sans-serif").replaceAll('"', "'") };
-  const interval = roundStep((last - first) / (TICKS - 1));
-  return {
-    animation: false,
-    textStyle: font,
-    grid: {
-      left: 4, right: 12, top: marks.length || ringed.length ? 24 : 10, bottom: 2,
-      outerBoundsMode: "same", outerBoundsContain: "axisLabel",
-    },
-    xAxis: {
-      type: "value",
-      min: first,
-      max: last > first ? last : first + 1,
-      axisLine: { lineStyle: { color: colour("--line-strong") } },
-      axisTick: { show: false },
-      splitLine: { show: false },
-      // Only round steps are labelled, so labels keep apart.
-      axisLabel: { ...font, hideOverlap: true, customValues: ticks(first, last, interval), formatter: formatNumber },
-    },
-    yAxis: [
-      {
-        type: log ? "log" : "value",
-        logBase: 10,
-        scale: true,
-        ...(props.min === undefined ? {} : { min: props.min }),
-        ...(props.max === undefined ? {} : { max: props.max }),
-        splitNumber: props.height < 160 ? 2 : 4,
-        ...(lines[0]?.unit === "bytes" ? bytesAxis(lines) : {}),
-        axisLabel: { ...font, formatter: axisFormat, hideOverlap: true },
-        axisLine: { show: false },
-        axisTick: { show: false },
-        splitLine: { lineStyle: { color: colour("--line") } },
-      },
-      { type: "value", min: 0, max: 1, show: false },
-    ],
-    series: [
-      ...lines.flatMap((line) => drawLine(line, log, colour)),
-      // The second axis needs a series, or it has no pixels to be asked for.
-      { type: "line", yAxisIndex: 1, data: [], silent: true },
-      ...(alarms.length ? [drawAlarms(alarms, colour)] : []),
-      ...(marks.length ? [drawMarks(marks, first, last, width, colour("--bad"), font)] : []),
-      ...(ringed.length ? [drawRings(ringed, colour("--ink"), font)] : []),
-    ],
+  const scale = scaleOf(picture);
+  const labels = scale.ticks.map((tick) => ({ tick, text: axisFormat(tick) }));
+  const letters = lines.filter(({ mark }) => mark !== undefined).length;
+  const plot: Plot = {
+    first, last: last > first ? last : first + 1,
+    left: Math.ceil(4 + Math.max(0, ...labels.map(({ text }) => paper.widthOf(text))) + 8),
+    right: Math.round(picture.width - 12 - LETTER_PIXELS * letters),
+    top: marks.length || ringed.length ? 24 : 10,
+    bottom: Math.round(picture.height - 22),
   };
-}
+  const x = (step: number) => plot.left + ((step - plot.first) * (plot.right - plot.left)) / (plot.last - plot.first);
+  const y = (value: number) => plot.bottom - share(scale, value) * (plot.bottom - plot.top);
+  const place: Place = { plot, x, y, log: scale.log };
 
-/** Ticks at powers of two, which are round in GiB. */
-function bytesAxis(lines: readonly Line[]): { interval: number; max: number } | object {
-  const most = Math.max(0, ...lines.flatMap(({ series }) => series.values.filter(Number.isFinite)));
-  if (!(most > 0)) return {};
-  const interval = 2 ** Math.ceil(Math.log2(most / 3));
-  return { interval, max: interval * Math.ceil(most / interval) };
-}
-
-const TICKS = 6;
-
-/** The next of 1, 2, 5, 10, 20, ... at or above `x`. */
-function roundStep(x: number): number {
-  if (!(x > 1)) return 1;
-  const power = 10 ** Math.floor(Math.log10(x));
-  return power * ([1, 2, 5, 10].find((digit) => digit * power >= x) as number);
-}
-
-function ticks(first: number, last: number, interval: number): number[] {
-  const start = Math.ceil(first / interval);
-  return Array.from({ length: Math.floor(last / interval) - start + 1 }, (_, i) => (start + i) * interval);
-}
-
-/** The line inside of what is shown. `made` are the steps of points on its edges that nobody measured. */
-function clipped(line: Line, { first, last }: Range): Line & { made?: ReadonlySet<number> } {
-  const { steps } = line.series;
-  if ((steps[0] ?? first) >= first && (steps.at(-1) ?? last) <= last) return line;
-  const series = cut(line.series, first, last);
-  if (!line.dots && !line.intervals) return { ...line, series };
-  const known = new Map(steps.map((step, i) => [step, line.intervals?.[i]]));
-  const made = new Set(series.steps.filter((step) => !known.has(step)));
-  if (!line.intervals) return { ...line, series, made };
-  return { ...line, series, made, intervals: series.steps.map((step) => known.get(step) ?? [NaN, NaN]) };
-}
-
-function drawLine(line: Line & { made?: ReadonlySet<number> }, log: boolean, colour: Colour): object[] {
-  const { steps, values } = line.series;
-  const drawable = (y: number) => Number.isFinite(y) && (!log || y > 0);
-  const data: Point[] = steps.map((step, i) => {
-    const y = values[i] as number;
-    return [step, drawable(y) ? y : null];
+  grid(paper, picture, plot, y, labels);
+  paper.within(plot.left, 0, plot.right - plot.left, picture.height, () => {
+    for (const alarm of picture.alarms) {
+      const at = Math.round(x(alarm.step)) + 0.5;
+      paper.path((pen) => upright(pen, at, plot.top, plot.bottom), { stroke: colour(alarm.colour), width: 1, dash: [1, 3] });
+    }
   });
-  const dots = line.made?.size
-    ? data.map((value) => line.made?.has(value[0]) ? { value, symbol: "none" } : value) : data;
-  const paint = colour(line.colour);
-  const parts: object[] = [{
-    name: line.name,
-    type: "line",
-    data: dots,
-    connectNulls: false,
-    // A point alone between two gaps has no line to show it.
-    showSymbol: line.dots === true || data.length < 3,
-    symbol: "circle",
-    symbolSize: line.dots ? 6 : 4,
-    lineStyle: {
-      color: paint, width: line.width ?? 1.5, opacity: line.opacity ?? 1,
-      type: line.dashed ? "dashed" : "solid",
-    },
-    itemStyle: { color: paint, opacity: line.opacity ?? 1 },
-    emphasis: { disabled: true },
-    silent: true,
-    z: (line.width ?? 1.5) > 1.5 ? 3 : 2,
-  }];
-  const alone = data.filter(([, y], i) =>
-    y !== null && i > 0 && i < data.length - 1 && data[i - 1]?.[1] === null && data[i + 1]?.[1] === null);
-  if (alone.length && !line.dots) {
-    parts.push({
-      type: "line", data: alone, lineStyle: { opacity: 0 }, symbol: "circle", symbolSize: 4,
-      itemStyle: { color: paint, opacity: line.opacity ?? 1 }, silent: true,
-    });
-  }
-  if (line.intervals) parts.push(drawIntervals(steps, line.intervals, log, paint));
-  return parts;
+  paper.within(plot.left - 1, plot.top - 3, plot.right - plot.left + 2, plot.bottom - plot.top + 6, () => {
+    // What is drawn boldest lies on top.
+    const order = lines.toSorted((a, b) => (a.width ?? 1.5) - (b.width ?? 1.5));
+    for (const line of order) drawLine(paper, line, place, colour(line.colour));
+  });
+  for (const line of lines) if (line.intervals) drawIntervals(paper, line, line.intervals, place, colour(line.colour));
+  drawDots(paper, lines, place, colour);
+  drawMarks(paper, marks, place, picture);
+  drawRings(paper, ringed, place, colour("--ink"));
+  drawLetters(paper, lines, place, picture);
+  return plot;
 }
+
+interface Place {
+  plot: Plot;
+  x: (step: number) => number;
+  y: (value: number) => number;
+  log: boolean;
+}
+
+function isDrawable(value: number | undefined, log: boolean): value is number {
+  return value !== undefined && Number.isFinite(value) && (!log || value > 0);
+}
+
+/** The value axis that holds all that is drawn between the ends of the range. */
+function scaleOf({ props: { lines, log = false, min, max, height }, shown }: Picture): Scale {
+  let [low, high] = [Infinity, -Infinity];
+  for (const { series, intervals } of lines) {
+    const held = extent(series, shown, log, intervals);
+    low = Math.min(low, held.low);
+    high = Math.max(high, held.high);
+  }
+  if (log) return logarithmic(low, high);
+  const count = height < 160 ? 2 : 4;
+  const bytes = lines[0]?.unit === "bytes";
+  return linear(low, high, bytes ? 3 : count, { bytes, ...(min === undefined ? {} : { min }), ...(max === undefined ? {} : { max }) });
+}
+
+/** The lowest and the highest that a line shows in a range; infinite, the wrong way around, if nothing. */
+export function extent(series: Series, { first, last }: Range, log: boolean, intervals?: Line["intervals"]): { low: number; high: number } {
+  const { steps, values } = series;
+  let [low, high] = [Infinity, -Infinity];
+  const hold = (value: number | undefined) => {
+    if (!isDrawable(value, log)) return;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  };
+  const [from, end] = [before(steps, first), behind(steps, last)];
+  for (let i = from; i < end; i += 1) {
+    hold(values[i]);
+    if (intervals) {
+      hold(intervals[i]?.[0]);
+      hold(intervals[i]?.[1]);
+    }
+  }
+  hold(crossing(series, from - 1, first));
+  hold(crossing(series, end - 1, last));
+  return { low, high };
+}
+
+/** How many of the ascending `steps` lie at or before `step`. */
+function behind(steps: Series["steps"], step: number): number {
+  let i = before(steps, step);
+  while (steps[i] === step) i += 1;
+  return i;
+}
+
+/** The value at `at` of the line from point `i` to the next; NaN where there is no such line. */
+function crossing({ steps, values }: Series, i: number, at: number): number {
+  const [x0, x1, y0, y1] = [steps[i], steps[i + 1], values[i], values[i + 1]];
+  if (x0 === undefined || x1 === undefined || y0 === undefined || y1 === undefined) return NaN;
+  return y0 + ((y1 - y0) * (at - x0)) / (x1 - x0);
+}
+
+function upright(pen: Pen, x: number, top: number, bottom: number): void {
+  pen.moveTo(x, top);
+  pen.lineTo(x, bottom);
+}
+
+function grid(
+  paper: Paper, { shown: { first, last }, unit, colour, width }: Picture, plot: Plot, y: (value: number) => number,
+  labels: readonly { tick: number; text: string }[],
+): void {
+  const ink = colour("--muted");
+  const shown: { at: number; text: string }[] = [];
+  for (const { tick, text } of labels) {
+    const at = Math.round(y(tick));
+    if (shown.length === 0 || (shown.at(-1) as { at: number }).at - at >= APART_PIXELS) shown.push({ at, text });
+  }
+  paper.path((pen) => {
+    for (const { at } of shown) {
+      if (at >= plot.bottom) continue;
+      pen.moveTo(plot.left, at + 0.5);
+      pen.lineTo(plot.right, at + 0.5);
+    }
+  }, { stroke: colour("--line"), width: 1 });
+  paper.path((pen) => {
+    pen.moveTo(plot.left, plot.bottom + 0.5);
+    pen.lineTo(plot.right, plot.bottom + 0.5);
+  }, { stroke: colour("--line-strong"), width: 1 });
+  for (const { at, text } of shown) paper.text(text, plot.left - 8, at, { fill: ink, align: "right" });
+  let taken = -Infinity;
+  for (const tick of places(first, last, Math.max(2, (plot.right - plot.left) / TICK_PIXELS), unit)) {
+    const text = unit.tick(tick);
+    const half = paper.widthOf(text) / 2;
+    const middle = plot.left + ((tick - plot.first) * (plot.right - plot.left)) / (plot.last - plot.first);
+    const at = Math.min(Math.max(middle, half), width - half);
+    if (at - half < taken + 8) continue;
+    paper.text(text, at, plot.bottom + 14, { fill: ink, align: "center" });
+    taken = at + half;
+  }
+}
+
+function drawLine(paper: Paper, line: Line, place: Place, paint: string): void {
+  const { width = 1.5, opacity = 1 } = line;
+  const dash = line.dash ? DASHES[line.dash] : undefined;
+  const alone: [number, number][] = [];
+  paper.path((pen) => trace(pen, line.series, place, alone), { stroke: paint, width, opacity, ...(dash ? { dash } : {}) });
+  if (alone.length > 0 && !line.dots) paper.circles(alone, 2, { fill: paint, opacity });
+}
+
+/**
+ * Trace a line, broken where a value is not finite. Of the points within one pixel column the first, the
+ * lowest, the highest and the last are kept: a spike of one step is never lost, and the path is no longer
+ * than the chart is wide. A point alone between two gaps has no line; it is added to `alone`.
+ */
+export function trace(
+  pen: Pen, { steps, values }: Series, { plot, x, y, log }: Omit<Place, "plot"> & { plot: Range }, alone: [number, number][],
+): void {
+  // One point outside on either side, for the line to leave the picture.
+  const from = Math.max(0, before(steps, plot.first) - 1);
+  const end = Math.min(steps.length, behind(steps, plot.last) + 1);
+  let column = NaN;
+  let [count, joined, run] = [0, false, 0];
+  let [startX, startY, low, high, lastX, lastY] = [0, 0, 0, 0, 0, 0];
+  const flush = () => {
+    if (count === 0) return;
+    if (joined) pen.lineTo(startX, startY);
+    else pen.moveTo(startX, startY);
+    if (count > 2) {
+      if (low < Math.min(startY, lastY)) pen.lineTo(lastX, low);
+      if (high > Math.max(startY, lastY)) pen.lineTo(lastX, high);
+    }
+    if (count > 1) pen.lineTo(lastX, lastY);
+    joined = true;
+    count = 0;
+  };
+  const lift = () => {
+    flush();
+    if (run === 1) alone.push([lastX, lastY]);
+    joined = false;
+    run = 0;
+    column = NaN;
+  };
+  for (let i = from; i < end; i += 1) {
+    const value = values[i];
+    if (!isDrawable(value, log)) {
+      lift();
+      continue;
+    }
+    const [px, py] = [x(steps[i] as number), y(value)];
+    run += 1;
+    if (Math.round(px) === column) {
+      if (py < low) low = py;
+      if (py > high) high = py;
+      count += 1;
+    } else {
+      flush();
+      column = Math.round(px);
+      startX = px;
+      startY = low = high = py;
+      count = 1;
+    }
+    lastX = px;
+    lastY = py;
+  }
+  lift();
+}
+
+/** The points of the lines that have few, or too few for a line. */
+function drawDots(paper: Paper, lines: readonly Line[], { plot, x, y, log }: Place, colour: (name: string) => string): void {
+  for (const line of lines) {
+    const { steps, values } = line.series;
+    if (!line.dots && steps.length > 2) continue;
+    const centres: [number, number][] = [];
+    for (let i = before(steps, plot.first); i < steps.length && (steps[i] as number) <= plot.last; i += 1) {
+      const value = values[i];
+      if (isDrawable(value, log)) centres.push([x(steps[i] as number), y(value)]);
+    }
+    paper.circles(centres, line.dots ? 3 : 2, { fill: colour(line.colour), opacity: line.opacity ?? 1 });
+  }
+}
+
+const CAP_PIXELS = 3;
 
 function drawIntervals(
-  steps: readonly number[], intervals: readonly (readonly [number, number])[], log: boolean, paint: string,
-): object {
-  const renderItem: RenderItem = (_, api) => {
-    const [x, top] = api.coord([api.value(0), api.value(2)]);
-    const bottom = api.coord([api.value(0), api.value(1)])[1];
-    const stroke = { stroke: paint, lineWidth: 1.5, opacity: 0.55 };
-    const bar = (x1: number, y1: number, x2: number, y2: number) => (
-      { type: "line", shape: { x1, y1, x2, y2 }, style: stroke });
-    const children = [bar(x, top, x, bottom), bar(x - 3, top, x + 3, top), bar(x - 3, bottom, x + 3, bottom)];
-    return { type: "group", children };
-  };
-  const data = intervals.flatMap(([low, high], i) =>
-    Number.isFinite(low) && Number.isFinite(high) && (!log || low > 0) ? [[steps[i], low, high]] : []);
-  return { type: "custom", renderItem, silent: true, clip: true, z: 2, encode: { x: 0, y: [1, 2] }, data };
+  paper: Paper, { series: { steps }, shift = 0 }: Line, intervals: NonNullable<Line["intervals"]>,
+  { plot, x, y, log }: Place, paint: string,
+): void {
+  paper.path((pen) => {
+    for (let i = before(steps, plot.first); i < steps.length && (steps[i] as number) <= plot.last; i += 1) {
+      const [low, high] = intervals[i] ?? [NaN, NaN];
+      if (!isDrawable(low, log) || !isDrawable(high, log)) continue;
+      const at = x(steps[i] as number) + shift;
+      upright(pen, at, y(high), y(low));
+      for (const end of [y(high), y(low)]) {
+        pen.moveTo(at - CAP_PIXELS, end);
+        pen.lineTo(at + CAP_PIXELS, end);
+      }
+    }
+  }, { stroke: paint, width: 1.5, opacity: 0.55 });
 }
 
-/** A dotted line where an alert opened; the sign and the words stand in the strip below. */
-function drawAlarms(alarms: readonly RunMoment[], colour: Colour): object {
-  const renderItem: RenderItem = ({ dataIndex }, api) => {
-    const [x, y1] = api.coord([api.value(0), 1]);
-    const y2 = api.coord([api.value(0), 0])[1];
-    const stroke = colour((alarms[dataIndex] as RunMoment).colour);
-    return { type: "line", shape: { x1: x, y1, x2: x, y2 }, style: { stroke, lineWidth: 1, lineDash: [1, 3] } };
-  };
-  return {
-    type: "custom", yAxisIndex: 1, renderItem, silent: true, clip: true, z: 1, encode: { x: 0, y: 1 },
-    data: alarms.map(({ step }) => [step, 1]),
-  };
+const known = new WeakMap<Series, Gap[]>();
+
+/** Where a series is not finite; looked for once a series. */
+export function gapsOf(series: Series): Gap[] {
+  const found = known.get(series) ?? gaps(series);
+  known.set(series, found);
+  return found;
 }
 
 /** One marker where several lines fail together. */
-function unique(marks: Gap[]): Gap[] {
+function unique(marks: readonly Gap[]): Gap[] {
   const seen = new Map<string, Gap>();
   for (const mark of marks) {
     const key = `${mark.what} ${mark.first}`;
-    const known = seen.get(key);
-    if (known === undefined || known.last < mark.last) seen.set(key, mark);
+    const other = seen.get(key);
+    if (other === undefined || other.last < mark.last) seen.set(key, mark);
   }
   return [...seen.values()].sort((a, b) => a.first - b.first);
 }
 
 const LABEL_PIXELS = 110;
 
-function drawMarks(
-  marks: Gap[], first: number, last: number, width: number, paint: string, font: { fontFamily: string },
-): object {
+function drawMarks(paper: Paper, marks: readonly Gap[], { plot, x }: Place, { unit, colour }: Picture): void {
+  const paint = colour("--bad");
   let labelled = -Infinity;
-  const apart = ((last - first) * LABEL_PIXELS) / Math.max(1, width);
-  const labels = marks.map((mark) => {
+  for (const { what, first, last } of marks) {
+    const [from, to] = [x(Math.max(first, plot.first)), x(Math.min(last, plot.last))];
+    const [top, bottom] = [plot.top, plot.bottom];
+    if (to > from) paper.rect(from, top, to - from, bottom - top, paint, 0.1);
+    paper.path((pen) => upright(pen, from, top, bottom), { stroke: paint, width: 1.5, dash: [3, 3] });
+    paper.path((pen) => {
+      for (const side of [4, -4]) {
+        pen.moveTo(from - 4, top - side);
+        pen.lineTo(from + 4, top + side);
+      }
+    }, { stroke: paint, width: 2 });
     // Two labels closer than this would be drawn over each other.
-    if (mark.first - labelled < apart) return "";
-    labelled = mark.first;
-    return `${formatNumber(mark.what)} at ${formatNumber(mark.first)}`;
-  });
-  const renderItem: RenderItem = ({ dataIndex }, api) => {
-    const mark = marks[dataIndex] as Gap;
-    const [x, top] = api.coord([mark.first, 1]);
-    const [right, bottom] = api.coord([mark.last, 0]);
-    const nearEnd = last > first && (mark.first - first) / (last - first) > 0.8;
-    const cross = (dx: number) => ({
-      type: "line", shape: { x1: x - 4, y1: top - dx, x2: x + 4, y2: top + dx },
-      style: { stroke: paint, lineWidth: 2 },
+    if (from - labelled < LABEL_PIXELS) continue;
+    labelled = from;
+    const nearEnd = from > plot.left + 0.8 * (plot.right - plot.left);
+    paper.text(`${formatNumber(what)} at ${unit.tick(first)}`, nearEnd ? from - 8 : from + 8, top - 8, {
+      fill: paint, bold: true, align: nearEnd ? "right" : "left",
     });
-    return {
-      type: "group",
-      children: [
-        { type: "rect", shape: { x, y: top, width: right - x, height: bottom - top },
-          style: { fill: paint, opacity: 0.1 } },
-        { type: "line", shape: { x1: x, y1: top, x2: x, y2: bottom },
-          style: { stroke: paint, lineWidth: 1.5, lineDash: [3, 3] } },
-        cross(4), cross(-4),
-        { type: "text", style: {
-          text: labels[dataIndex], x: nearEnd ? x - 8 : x + 8, y: top - 8, fill: paint,
-          font: `600 11px ${font.fontFamily}`,
-          align: nearEnd ? "right" : "left", verticalAlign: "middle",
-        } },
-      ],
-    };
-  };
-  return {
-    type: "custom", yAxisIndex: 1, renderItem, silent: true, z: 5, clip: false,
-    encode: { x: [0, 1], y: 2 }, data: marks.map((mark) => [mark.first, mark.last, 1]),
-  };
+  }
 }
 
-function drawRings(rings: readonly Ring[], paint: string, font: { fontFamily: string }): object {
-  const renderItem: RenderItem = ({ dataIndex }, api) => {
-    const ring = rings[dataIndex] as Ring;
-    const [cx, cy] = api.coord([ring.step, ring.value]);
-    return {
-      type: "group",
-      children: [
-        { type: "circle", shape: { cx, cy, r: ring.minor ? 6 : 7.5 },
-          style: { stroke: paint, lineWidth: ring.minor ? 1 : 2, fill: "none", lineDash: ring.minor ? [2, 2] : undefined } },
-        { type: "text", style: {
-          text: ring.label, x: cx, y: cy - 12, fill: paint, align: "center", verticalAlign: "bottom",
-          font: `600 11px ${font.fontFamily}`,
-        } },
-      ],
-    };
-  };
-  return {
-    type: "custom", renderItem, silent: true, z: 6, clip: false, encode: { x: 0, y: 1 },
-    data: rings.map((ring) => [ring.step, ring.value]),
-  };
+function drawRings(paper: Paper, rings: readonly Ring[], { plot, x, y }: Place, paint: string): void {
+  for (const { step, value, label, minor = false } of rings) {
+    const [cx, cy] = [x(step), y(value)];
+    paper.circles([[cx, cy]], minor ? 6 : 7.5, { stroke: paint, width: minor ? 1 : 2, ...(minor ? { dash: [2, 2] } : {}) });
+    const half = paper.widthOf(label) / 2 + 2;
+    const at = Math.min(Math.max(cx, plot.left + half), plot.right - half + 10);
+    paper.text(label, at, Math.max(FONT_PIXELS, cy - 11), { fill: paint, bold: true, align: "center", baseline: "bottom" });
+  }
+}
+
+/** The letters behind the ends of the lines; those of one height stand side by side. */
+function drawLetters(paper: Paper, lines: readonly Line[], { plot, x, y, log }: Place, { colour }: Picture): void {
+  lines.filter(({ mark }) => mark !== undefined).forEach(({ mark = "", series: { steps, values }, colour: name }, among) => {
+    let i = behind(steps, plot.last) - 1;
+    while (i >= 0 && (steps[i] as number) >= plot.first && !isDrawable(values[i], log)) i -= 1;
+    const step = steps[i];
+    if (step === undefined || step < plot.first) return;
+    const at = Math.min(Math.max(y(values[i] as number), plot.top), plot.bottom);
+    paper.text(mark, x(step) + 6 + LETTER_PIXELS * among, at, { fill: colour(name), bold: true });
+  });
 }

@@ -1,10 +1,9 @@
 /** What lies over a plot: the pointer and the keys move the shared cursor and range. */
 
-import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { moved, SharedAxis, useCursor, zoomed, type Range } from "./axis";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { moved, SharedAxis, useCursor, zoomed, type Range, type Unit } from "./axis";
 import type { Plot } from "./draw";
-import { formatNumber } from "./format";
-import { nearest, next, read, stepsOf, Stroke, told, type Line } from "./lines";
+import { nearest, next, read, Stroke, told, type Line } from "./lines";
 
 /** Farther than this a pointer has dragged, not clicked. */
 const DRAG_PIXELS = 5;
@@ -13,12 +12,12 @@ const DRAG_PIXELS = 5;
 export function Glass({ plot, lines, name }: { plot: Plot; lines: Line[]; name: string }) {
   const axis = useContext(SharedAxis);
   const cursor = useCursor();
-  const steps = useMemo(() => stepsOf(lines), [lines]);
   const [drag, setDrag] = useState<{ from: number; to: number; pan: boolean } | null>(null);
   const [anchor, setAnchor] = useState<number | null>(null);
   const holder = useRef({}).current;
   const glass = useRef<HTMLDivElement>(null);
   const { left, right, first, last } = plot;
+  const { unit } = axis;
   const toStep = (x: number) => first + ((x - left) * (last - first)) / (right - left);
   const toPixel = (step: number) => left + ((step - first) * (right - left)) / (last - first);
   const at = (event: MouseEvent) => {
@@ -28,27 +27,30 @@ export function Glass({ plot, lines, name }: { plot: Plot; lines: Line[]; name: 
   const selection: Range | null = drag && !drag.pan ? { first: toStep(drag.from), last: toStep(drag.to) }
     : anchor !== null && cursor !== null && axis.holder === holder ? { first: anchor, last: cursor } : null;
 
+  const turned = (event: WheelEvent) => {
+    const sideways = event.shiftKey ? event.deltaY || event.deltaX : Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : 0;
+    const width = right - left;
+    const step = toStep(at(event));
+    if (event.ctrlKey || event.metaKey) axis.soon((range) => zoomed(range, 1.002 ** event.deltaY, step));
+    else if (sideways && axis.range) axis.soon((range) => moved(range, (sideways * (range.last - range.first)) / width, axis.whole));
+    else return;
+    event.preventDefault();
+  };
+  const latest = useRef(turned);
+  latest.current = turned;
   useEffect(() => {
     // Not passive, so that zooming does not scroll: only with a modifier, or sideways.
     const element = glass.current as HTMLElement;
-    const turned = (event: WheelEvent) => {
-      const sideways = event.shiftKey ? event.deltaY || event.deltaX : Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : 0;
-      const pixels = (right - left) / (axis.shown.last - axis.shown.first);
-      const step = toStep(at(event));
-      if (event.ctrlKey || event.metaKey) axis.soon((range) => zoomed(range, 1.002 ** event.deltaY, step));
-      else if (sideways && axis.range) axis.soon((range) => moved(range, sideways / pixels, axis.whole));
-      else return;
-      event.preventDefault();
-    };
-    element.addEventListener("wheel", turned, { passive: false });
-    return () => element.removeEventListener("wheel", turned);
-  });
+    const listen = (event: WheelEvent) => latest.current(event);
+    element.addEventListener("wheel", listen, { passive: false });
+    return () => element.removeEventListener("wheel", listen);
+  }, []);
 
   const keys: Record<string, () => void> = {
-    ArrowLeft: () => axis.point(next(steps, cursor ?? last, -1, first, last), holder),
-    ArrowRight: () => axis.point(next(steps, cursor ?? first, 1, first, last), holder),
-    Home: () => axis.point(next(steps, first - 1, 1, first, last), holder),
-    End: () => axis.point(next(steps, last + 1, -1, first, last), holder),
+    ArrowLeft: () => axis.point(next(lines, cursor ?? last, -1, plot), holder),
+    ArrowRight: () => axis.point(next(lines, cursor ?? first, 1, plot), holder),
+    Home: () => axis.point(next(lines, first - unit.grain / 2, 1, plot), holder),
+    End: () => axis.point(next(lines, last + unit.grain / 2, -1, plot), holder),
     PageUp: () => axis.move(-0.5),
     PageDown: () => axis.move(0.5),
     "+": () => axis.zoom(0.5),
@@ -62,15 +64,16 @@ export function Glass({ plot, lines, name }: { plot: Plot; lines: Line[]; name: 
     },
   };
   const isHere = axis.holder === holder;
+  const title = unit.title[0]?.toUpperCase() + unit.title.slice(1);
   return (
     <div
       ref={glass} class={drag?.pan ? "glass panning" : "glass"} role="slider" tabIndex={0}
-      aria-label={`Step on ${name}`} aria-valuemin={first} aria-valuemax={last}
-      aria-valuenow={cursor ?? last} aria-valuetext={told(lines, cursor ?? last)}
+      aria-label={`${title} on ${name}`} aria-valuemin={first} aria-valuemax={last}
+      aria-valuenow={cursor ?? last} aria-valuetext={told(lines, cursor ?? last, unit)}
       aria-keyshortcuts="ArrowLeft ArrowRight Shift+ArrowRight Enter + - Escape"
       onPointerMove={(event) => {
         const x = at(event);
-        axis.point(nearest(steps, toStep(x)), holder);
+        axis.point(nearest(lines, toStep(x)), holder);
         if (!drag) return;
         if (drag.pan) axis.soon((range) => moved(range, ((drag.to - x) * (range.last - range.first)) / (right - left), axis.whole));
         setDrag({ ...drag, to: x });
@@ -113,24 +116,26 @@ export function Glass({ plot, lines, name }: { plot: Plot; lines: Line[]; name: 
           }}
         />
       )}
-      {isHere && cursor !== null && <Tip lines={lines} step={cursor} x={toPixel(cursor)} plot={plot} selection={selection} />}
+      {isHere && cursor !== null && <Tip lines={lines} step={cursor} x={toPixel(cursor)} plot={plot} selection={selection} unit={unit} />}
     </div>
   );
 }
 
 /** The exact values beside the cursor. */
-function Tip({ lines, step, x, plot, selection }: {
-  lines: Line[]; step: number; x: number; plot: Plot; selection: Range | null;
+function Tip({ lines, step, x, plot, selection, unit }: {
+  lines: Line[]; step: number; x: number; plot: Plot; selection: Range | null; unit: Unit;
 }) {
+  const whole = (at: number) => Math.round(at / unit.grain) * unit.grain;
   const toLeft = x > (plot.left + plot.right) / 2;
   return (
     <div class={toLeft ? "tip to-left" : "tip"} style={{ left: `${x}px` }} aria-hidden="true">
       <p class="tip-step">
-        step {formatNumber(step)}
-        {selection && selection.first !== selection.last && ` · Enter or release shows ${formatNumber(Math.round(Math.min(selection.first, selection.last)))}–${formatNumber(Math.round(Math.max(selection.first, selection.last)))}`}
+        {unit.say(step)}
+        {selection && selection.first !== selection.last
+          && ` · Enter or release shows ${unit.span(whole(Math.min(selection.first, selection.last)), whole(Math.max(selection.first, selection.last)))}`}
       </p>
       {lines.map((line) => {
-        const found = read(line, step);
+        const found = read(line, step, unit);
         return (
           <p key={line.name}>
             <Stroke line={line} />{line.name} <b>{found.exact}</b>

@@ -27,7 +27,7 @@ export type Mark =
 
 interface Font { size: number; weight: string; family: string }
 
-const SKIPPED = ".glass, .unseen, button:not(.key-line):not(.event-mark), input, select, .segments, summary, .tip";
+const SKIPPED = ".glass, .unseen, button:not(.key-line):not(.event-mark):not(.tag):not(.head), input, select, .segments, summary, .tip";
 
 /** Everything visible in `root`, from its own corner, in drawing order. */
 export function marksOf(root: Element): Mark[] {

@@ -28,6 +28,10 @@ describe("two columns", () => {
     expect(found[0]).toEqual({ column: 1, top: 0 });
   });
 
+  it("are read from left to right where they are as even either way", () => {
+    expect(spread(items(300, 301, 300, 299), null).map(({ column }) => column)).toEqual([1, 2, 1, 2]);
+  });
+
   it("begin anew below a wide one", () => {
     const found = spread([...items(100, 50), { height: 30, wide: true }, ...items(10, 10)], null);
     expect(found).toEqual([

@@ -43,6 +43,8 @@ export function spread(
   });
 }
 
+/** A difference of two columns that nobody minds. */
+const UNSEEN_PIXELS = 16;
 /** Past this many between two wide ones each goes where there is more room, without trying all ways. */
 const MOST_TRIED = 10;
 
@@ -77,11 +79,14 @@ function split(heights: readonly number[]): number[] {
       return column;
     });
   }
-  let best = { ways: 0, off: Infinity };
+  let best = { columns: [] as number[], off: Infinity, turns: 0 };
   for (let ways = 0; ways < 2 ** Math.max(0, heights.length - 1); ways += 1) {
-    const right = heights.reduce((sum, height, i) => sum + (i > 0 && (ways >> (i - 1)) & 1 ? height : 0), 0);
-    const off = Math.abs(total - 2 * right);
-    if (off < best.off) best = { ways, off };
+    const columns = heights.map((_, i) => i > 0 && (ways >> (i - 1)) & 1 ? 2 : 1);
+    const right = heights.reduce((sum, height, i) => sum + (columns[i] === 2 ? height : 0), 0);
+    const off = Math.round(Math.abs(total - 2 * right) / UNSEEN_PIXELS);
+    // Of two that are as even, the one that is read from left to right.
+    const turns = columns.filter((column, i) => i > 0 && column !== columns[i - 1]).length;
+    if (off < best.off || (off === best.off && turns > best.turns)) best = { columns, off, turns };
   }
-  return heights.map((_, i) => i > 0 && (best.ways >> (i - 1)) & 1 ? 2 : 1);
+  return best.columns;
 }

@@ -2,9 +2,12 @@
 
 import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Placed } from "./arrange";
 import type { RunView } from "./fold";
+import { exporting } from "./marks";
 import { download, nameOf, type Kind } from "./picture";
 import { useRemembered } from "./remember";
+import type { TableData } from "./tables";
 
 export interface PanelProps {
   view: RunView;
@@ -28,8 +31,10 @@ export interface Panel {
   wide?: boolean;
 }
 
-interface FrameProps extends PanelProps {
-  panel: Panel;
+interface FrameProps {
+  panel: Placed;
+  /** What the names of saved files begin with. */
+  files: string;
   /** Where it stands among `places` panels, from 0. */
   place: number;
   places: number;
@@ -40,14 +45,13 @@ interface FrameProps extends PanelProps {
 
 const DRAGGED = "application/x-heldout-panel";
 
-export function Frame({ panel, view, drawn, place, places, move, drop }: FrameProps) {
+export function Frame({ panel, files, place, places, move, drop }: FrameProps) {
   const initial = panel.startsCollapsed ? "closed" : "open";
   const [state, set] = useRemembered(`panel:${panel.id}`, ["open", "closed"] as const, initial);
   const [full, setFull] = useState(false);
   const [over, setOver] = useState(false);
   const isOpen = state === "open";
   const body = `panel-body-${panel.id}`;
-  const Component = panel.component;
   const carried = (event: DragEvent) => event.dataTransfer?.types.includes(DRAGGED) ?? false;
   return (
     <section
@@ -82,7 +86,7 @@ export function Frame({ panel, view, drawn, place, places, move, drop }: FramePr
           >
             <span class="chevron" aria-hidden="true" />
             <span class="panel-title" id={`panel-title-${panel.id}`}>{panel.title}</span>
-            <span class="gist">{panel.gist?.(view, drawn) ?? ""}</span>
+            <span class="gist">{panel.gist}</span>
           </button>
         </h2>
         <span
@@ -90,17 +94,20 @@ export function Frame({ panel, view, drawn, place, places, move, drop }: FramePr
           onDragStart={(event) => event.dataTransfer?.setData(DRAGGED, panel.id)}
         >⠿</span>
         <Menu
-          title={panel.title} body={body} run={view.id} isOpen={isOpen} maximise={() => setFull(true)}
-          up={place > 0 ? () => move(place - 1) : null}
-          down={place < places - 1 ? () => move(place + 1) : null}
+          title={panel.title} body={body} files={files} isOpen={isOpen} maximise={() => setFull(true)}
+          {...(place > 0 ? { up: () => move(place - 1) } : {})}
+          {...(place < places - 1 ? { down: () => move(place + 1) } : {})}
         />
       </div>
       <div id={body} class="panel-body" hidden={!isOpen}>
-        {isOpen && !full && <Component view={view} drawn={drawn} />}
+        {isOpen && !full && panel.content()}
       </div>
       {full && (
-        <FullScreen title={panel.title} close={() => setFull(false)}>
-          <Component view={view} drawn={drawn} />
+        <FullScreen
+          title={panel.title} close={() => setFull(false)} body={`${body}-full`}
+          menu={<Menu title={panel.title} body={`${body}-full`} files={files} isOpen />}
+        >
+          {panel.content()}
         </FullScreen>
       )}
     </section>
@@ -108,9 +115,9 @@ export function Frame({ panel, view, drawn, place, places, move, drop }: FramePr
 }
 
 /** What can be done with a panel: a button that discloses more of them. */
-function Menu({ title, body, run, isOpen, maximise, up, down }: {
-  title: string; body: string; run: string; isOpen: boolean; maximise: () => void;
-  up: (() => void) | null; down: (() => void) | null;
+function Menu({ title, body, files, isOpen, maximise, up, down }: {
+  title: string; body: string; files: string; isOpen: boolean;
+  maximise?: () => void; up?: () => void; down?: () => void;
 }) {
   const box = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -135,7 +142,7 @@ function Menu({ title, body, run, isOpen, maximise, up, down }: {
   }, [open]);
   const save = (element: Element, kind: Kind) => {
     setFailed("");
-    download(element, kind, run).then(
+    download(element, kind, files).then(
       () => { setOpen(false); opener.current?.focus(); },
       (error: unknown) => setFailed(error instanceof Error ? error.message : String(error)),
     );
@@ -158,7 +165,7 @@ function Menu({ title, body, run, isOpen, maximise, up, down }: {
       </button>
       {open && (
         <div class="menu-list" role="group" aria-label={`Options of ${title}`}>
-          {isOpen && <button type="button" onClick={act(maximise)}>Full screen</button>}
+          {isOpen && maximise && <button type="button" onClick={act(maximise)}>Full screen</button>}
           {up && <button type="button" onClick={act(up)}>Move up</button>}
           {down && <button type="button" onClick={act(down)}>Move down</button>}
           {isOpen && exportsOf(body).map(({ element, name, kinds }) => (
@@ -190,8 +197,11 @@ function exportsOf(body: string): { element: Element; name: string; kinds: Kind[
 }
 
 /** The panel over everything else; Escape leaves it, and the focus returns to where it was. */
-function FullScreen({ title, close, children }: {
-  title: string; close: () => void; children: ComponentChildren;
+function FullScreen({ title, close, body, menu, children }: {
+  title: string; close: () => void;
+  /** The id of what holds the content. */
+  body: string;
+  menu: ComponentChildren; children: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -203,9 +213,10 @@ function FullScreen({ title, close, children }: {
     <dialog class="full" ref={dialog} aria-label={title} onClose={close}>
       <div class="full-head">
         <h2>{title}</h2>
+        {menu}
         <button type="button" class="button" onClick={() => dialog.current?.close()}>Leave full screen</button>
       </div>
-      <div class="full-body">{children}</div>
+      <div class="full-body" id={body}>{children}</div>
     </dialog>
   );
 }
@@ -228,6 +239,13 @@ export function Fold({ id, title, startsOpen = false, children }: {
       {state === "open" && children}
     </details>
   );
+}
+
+/** Something that saves as a table with exact values, under a name of its own. */
+export function Saved({ name, table, children }: { name: string; table: () => TableData; children: ComponentChildren }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => exporting(box.current as HTMLElement, { table }));
+  return <div ref={box} data-data={name}>{children}</div>;
 }
 
 /** Says why there is nothing to draw. */

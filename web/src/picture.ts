@@ -4,7 +4,7 @@
  */
 
 import { colourOf, marksOf, tableOf, type Mark } from "./marks";
-import { fileName, toCsv, toJson } from "./tables";
+import { fileName, toCsv, toJson, type TableData } from "./tables";
 
 const PADDING = 16;
 const HATCH_PIXELS = 7;
@@ -34,7 +34,8 @@ function boxSvg(mark: Box, id: string): string {
   return rect(mark.fill, mark.stroke);
 }
 
-export function toSvg(root: Element): string {
+/** `name` is its title; else what the element is called. */
+export function toSvg(root: Element, name = nameOf(root)): string {
   const { width, height, ground } = extent(root);
   const parts = marksOf(root).map((mark, i) => {
     switch (mark.kind) {
@@ -49,7 +50,7 @@ export function toSvg(root: Element): string {
     }
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="${-PADDING} ${-PADDING} ${width} ${height}">`
-    + `<title>${escape(nameOf(root))}</title><rect x="${-PADDING}" y="${-PADDING}" width="${width}" height="${height}" fill="${ground}"/>${parts.join("\n")}</svg>\n`;
+    + `<title>${escape(name)}</title><rect x="${-PADDING}" y="${-PADDING}" width="${width}" height="${height}" fill="${ground}"/>${parts.join("\n")}</svg>\n`;
 }
 
 const PNG_SCALE = 2;
@@ -138,17 +139,27 @@ const TYPES: Record<Kind, string> = {
   PNG: "image/png", SVG: "image/svg+xml", CSV: "text/csv", JSON: "application/json",
 };
 
-export async function download(element: Element, kind: Kind, run: string): Promise<void> {
-  const text = kind === "SVG" ? toSvg(element) : kind === "CSV" ? toCsv(tableOf(element)) : kind === "JSON" ? toJson(tableOf(element)) : null;
-  const blob = text === null ? await pngOf(element) : new Blob([text], { type: `${TYPES[kind]};charset=utf-8` });
+/** Save it; the file's name begins with `files`. */
+export async function download(element: Element, kind: Kind, files: string): Promise<void> {
+  const content = kind === "PNG" ? await pngOf(element) : kind === "SVG" ? toSvg(element) : contentOf(tableOf(element), kind);
+  give(content, `${files} ${nameOf(element)}`, kind);
+}
+
+export function contentOf(table: TableData, kind: "CSV" | "JSON"): string {
+  return kind === "CSV" ? toCsv(table) : toJson(table);
+}
+
+/** Hand a file of this name to the browser. */
+export function give(content: string | Blob, name: string, kind: Kind): void {
+  const blob = typeof content === "string" ? new Blob([content], { type: `${TYPES[kind]};charset=utf-8` }) : content;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${fileName(`${run} ${nameOf(element)}`)}.${kind.toLowerCase()}`;
+  link.download = `${fileName(name)}.${kind.toLowerCase()}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function pngOf(element: Element): Promise<Blob> {
+export function pngOf(element: Element): Promise<Blob> {
   return new Promise((resolve, reject) => toCanvas(element).toBlob(
     (blob) => blob ? resolve(blob) : reject(new Error("the picture is too large for this browser")), TYPES.PNG));
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { toNumber } from "./fold";
-import { formatChange, formatNumber, formatPercent, formatShare } from "./format";
+import { formatChange, formatExact, formatNumber, formatPercent, formatShare } from "./format";
 import { Fold } from "./panel";
 import { exporting } from "./marks";
 import type { TableData } from "./tables";
@@ -24,8 +24,8 @@ export function Reliability({ last }: { last: FixedEval }) {
   const gap = toNumber(last.confidence_gap);
   const told = `${gap > 0 ? "overconfident" : "underconfident"} by ${formatChange(Math.abs(gap)).slice(1)}`;
   return (
-    <div class="reliability">
-      <div class="reliability-picture" ref={box} data-picture="Reliability diagram" data-data="Reliability diagram">
+    <div class="reliability" ref={box} data-data="Reliability diagram">
+      <div class="reliability-picture" data-picture="Reliability diagram">
         <p class="axis-title">accuracy by confidence, token by token</p>
         <Diagram bins={last.bins} />
       </div>
@@ -47,8 +47,8 @@ export function Reliability({ last }: { last: FixedEval }) {
                 <tr key={i}>
                   <th scope="row">{edges(i, last.bins.length)}</th>
                   <td>{formatNumber(bin.n)}</td>
-                  <td>{bin.n ? formatPercent(bin.confidence) : "–"}</td>
-                  <td>{bin.n ? formatPercent(bin.accuracy) : "–"}</td>
+                  <td title={bin.n ? formatExact(bin.confidence) : ""}>{bin.n ? formatPercent(bin.confidence) : "–"}</td>
+                  <td title={bin.n ? formatExact(bin.accuracy) : ""}>{bin.n ? formatPercent(bin.accuracy) : "–"}</td>
                 </tr>
               ))}
             </tbody>

@@ -20,14 +20,6 @@ export function keep(key: string, value: string): void {
   }
 }
 
-export function forget(key: string): void {
-  try {
-    localStorage.removeItem(PREFIX + key);
-  } catch {
-    // It was not kept either.
-  }
-}
-
 /** A choice among `options`, remembered; an unknown stored value counts as none. */
 export function useRemembered<T extends string>(
   key: string, options: readonly T[], initial: T,

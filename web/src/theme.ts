@@ -1,7 +1,7 @@
 /** Light, dark or the system's choice; `Theme` tells charts when to read the colours again. */
 
 import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { useContext, useEffect, useMemo, useState } from "preact/hooks";
 import { recall, useRemembered } from "./remember";
 
 export type Choice = "system" | "light" | "dark";
@@ -39,9 +39,16 @@ export function useTheme(): {
   return { choice, shown, choose };
 }
 
-/** Read CSS variables as colours a canvas understands. */
+/** Read CSS variables as colours a canvas understands, each once a theme. */
 export function useColours(): (name: string) => string {
-  useContext(Theme);
-  const style = getComputedStyle(document.documentElement);
-  return (name) => style.getPropertyValue(name).trim();
+  const theme = useContext(Theme);
+  return useMemo(() => {
+    const style = getComputedStyle(document.documentElement);
+    const known = new Map<string, string>();
+    return (name) => {
+      const found = known.get(name) ?? style.getPropertyValue(name).trim();
+      known.set(name, found);
+      return found;
+    };
+  }, [theme]);
 }

@@ -1,7 +1,8 @@
-"""`annotations.jsonl` beside a journal: the tags and the note that a person gave a run.
+"""`annotations.jsonl` beside a journal: what people say of a run and of its alerts.
 
 The journal has one writer, the trainer, so what people add stands in a file of its own: one line a
-change, appended whole under a lock, the last line counts.
+change, appended whole under a lock. Of the tags and the note the last line counts; an opening of an
+alert is acknowledged until a later line withdraws that.
 """
 
 from __future__ import annotations
@@ -15,21 +16,56 @@ from pathlib import Path
 import msgspec
 
 from heldout.errors import DataError, HeldoutError
+from heldout.records import Verdict
 
 FILE_NAME = "annotations.jsonl"
 MOST_TAGS = 20
 MOST_TAG = 40
 MOST_NOTE = 4000
-TAIL_BYTES = 1 << 17
-"""More than the longest line takes, whatever its characters are escaped to."""
+MOST_NAME = 1000
+"""Characters of a rule's name and of its scope together."""
+TAIL_BYTES = 1 << 22
+"""The end of the file that is read; far more than the longest line, whatever it is escaped to."""
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """One opening or escalation of an alert: a later one is another and was not acknowledged."""
+
+    rule: str
+    scope: str
+    state: str
+    step: int
+    opened: float
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Opening:
+        """The one that a verdict tells of."""
+        return cls(
+            rule=verdict.rule,
+            scope=verdict.scope,
+            state=verdict.state,
+            step=verdict.step,
+            opened=verdict.time,
+        )
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change: the tags and the note together, or one opening."""
+
+    time: float = 0.0
+    tags: list[str] | None = None
+    note: str | None = None
+    acknowledged: Opening | None = None
+    withdrawn: Opening | None = None
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of a run."""
+    """What people say of a run."""
 
-    time: float = 0.0
     tags: list[str] = []
     note: str = ""
+    acknowledged: dict[Opening, float] = {}
+    """By hand, and when."""
 
 
 def read_annotation(folder: Path) -> Annotation:
@@ -41,35 +77,73 @@ def read_annotation(folder: Path) -> Annotation:
             lines = file.read().split(b"\n")[:-1]
     except OSError:
         return Annotation()
-    for line in reversed(lines):
+    tags: list[str] = []
+    note = ""
+    acknowledged: dict[Opening, float] = {}
+    for text in lines:
         try:
-            return msgspec.json.decode(line, type=Annotation)
+            line = msgspec.json.decode(text, type=_Line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-    return Annotation()
+        if line.acknowledged is not None:
+            acknowledged[line.acknowledged] = line.time
+        elif line.withdrawn is not None:
+            acknowledged.pop(line.withdrawn, None)
+        elif line.tags is not None or line.note is not None:
+            tags, note = line.tags or [], line.note or ""
+    return Annotation(tags=tags, note=note, acknowledged=acknowledged)
 
 
 def annotate(folder: Path, tags: list[str], note: str) -> Annotation:
-    """Append the tags and the note to the file in `folder` and return them as they stand now.
+    """Append the tags and the note to the file in `folder` and return what stands now.
 
     Raises `DataError` for too much of either, `HeldoutError` where the file cannot be written.
     """
-    said = Annotation(time=time.time(), tags=_clean(tags), note=note.strip())
-    if len(said.note) > MOST_NOTE:
-        raise DataError(f"the note has {len(said.note):,} characters; at most {MOST_NOTE:,} fit")
+    note = note.strip()
+    if len(note) > MOST_NOTE:
+        raise DataError(f"the note has {len(note):,} characters; at most {MOST_NOTE:,} fit")
+    _append(folder, _Line(time=time.time(), tags=_clean(tags), note=note))
+    return read_annotation(folder)
+
+
+def acknowledge(folder: Path, opening: Opening, *, withdraw: bool = False) -> Annotation:
+    """Append that `opening` was seen by a person, or no more so, and return what stands now.
+
+    Nothing is written where it stands so already. Raises as `annotate` does.
+    """
+    if len(opening.rule) + len(opening.scope) > MOST_NAME:
+        raise DataError(f"the alert's name has more than {MOST_NAME:,} characters")
+    stands = read_annotation(folder)
+    if (opening in stands.acknowledged) is not withdraw:
+        return stands
+    now = time.time()
+    line = _Line(time=now, withdrawn=opening) if withdraw else _Line(time=now, acknowledged=opening)
+    _append(folder, line)
+    return read_annotation(folder)
+
+
+def stamp(folder: Path) -> tuple[int, int]:
+    """Size and time of the file: another one whenever somebody said something."""
     try:
-        line = msgspec.json.encode(said) + b"\n"
+        status = (folder / FILE_NAME).stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _append(folder: Path, line: _Line) -> None:
+    try:
+        text = msgspec.json.encode(line) + b"\n"
     except UnicodeEncodeError:
         raise DataError("the text holds half a character, which no text may") from None
     try:
-        _append(folder / FILE_NAME, line)
+        _write(folder / FILE_NAME, text)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "no reason given"
         raise HeldoutError(f"{FILE_NAME} of this run cannot be written: {reason}") from error
-    return said
 
 
-def _append(path: Path, line: bytes) -> None:
+def _write(path: Path, line: bytes) -> None:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(path, flags, 0o644)
     with closing(os.fdopen(file, "rb", buffering=0)):

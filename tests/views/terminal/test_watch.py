@@ -23,6 +23,7 @@ from recorded_run import STARTED, eval_records, recorded, run_record, sample, wr
 from rich.console import Console
 from rich.text import Text
 
+from heldout.derive.columns import Columns
 from heldout.derive.history import History
 from heldout.records import (
     AnyRecord,
@@ -32,7 +33,11 @@ from heldout.records import (
     Note,
     Verdict,
 )
+from heldout.replay import as_recorded
+from heldout.views.follow import Follower
+from heldout.views.terminal.ascii import in_ascii, register
 from heldout.views.terminal.watch import ListView, RunView, once, plain
+from heldout.views.terminal.watch_blocks import loss
 from heldout.views.terminal.watch_curve import bar, curve, sparkline
 from heldout.views.terminal.watch_frame import Shown, frame
 from heldout.views.terminal.watch_list import Entry, runs_frame
@@ -183,7 +188,7 @@ def test_hostile_text_is_only_text_in_the_list() -> None:
 
 def test_hostile_text_is_only_text_in_a_log(tmp_path: Path) -> None:
     lines: list[str] = []
-    plain(write(tmp_path / "run", hostile()).parent, lines.append, None)
+    plain(write(tmp_path / "run", hostile()).parent, lines.append, as_recorded, None)
     assert len(lines) == 5
     assert not any(CONTROL.search(line) for line in lines)
 
@@ -196,7 +201,7 @@ def kinds(lines: list[str]) -> list[str]:
 
 def test_a_log_has_a_line_for_each_thing_that_happened(tmp_path: Path) -> None:
     lines: list[str] = []
-    code = plain(write(tmp_path / "run", recorded()).parent, lines.append, None)
+    code = plain(write(tmp_path / "run", recorded()).parent, lines.append, as_recorded, None)
     assert code == 2
     assert kinds(lines) == ["started:", "EM", "EM", "EM", "CRITICAL", "decision:"]
     assert lines[1].startswith("2025-10-09T08:53:40Z  step     20  EM 43.3% [31.6%, 55.9%] of 60")
@@ -209,7 +214,7 @@ def test_a_log_goes_on_until_the_run_ends(tmp_path: Path) -> None:
         eval_records(2, 30),
         [Note(step=2, time=STARTED + 3, topic="finished", text="")],
     ]
-    code = plain(folder, lines.append, lambda _: write(folder, later.pop(0)) and None)
+    code = plain(folder, lines.append, as_recorded, lambda _: write(folder, later.pop(0)) and None)
     assert code == 0
     assert later == []
     assert kinds(lines) == ["started:", "EM", "finished"]
@@ -220,7 +225,7 @@ def test_once_prints_the_whole_frame_and_returns_the_exit_code_of_the_report(
 ) -> None:
     folder = write(tmp_path / "run", recorded()).parent
     with (tmp_path / "printed").open("w+", encoding="utf-8") as file:
-        assert once(folder, Console(width=100, file=file)) == 2
+        assert once(folder, Console(width=100, file=file), as_recorded) == 2
         file.seek(0)
         found = file.read()
     assert "STOP" in found
@@ -232,7 +237,7 @@ def test_a_view_reads_only_what_was_appended_and_a_long_journal_in_parts(
 ) -> None:
     journal = write(tmp_path / "run", recorded())
     monkeypatch.setattr("heldout.views.terminal.watch.PART_BYTES", 4096)
-    view = RunView(journal)
+    view = RunView(Follower(journal))
     assert view.look()
     assert "reading the journal" in text(view.draw(CLOCK, 80, 24))
     while view.look():
@@ -246,7 +251,7 @@ def test_a_view_reads_only_what_was_appended_and_a_long_journal_in_parts(
 
 def test_a_journal_that_is_away_is_told_and_comes_back(tmp_path: Path) -> None:
     journal = write(tmp_path / "run", recorded())
-    view = RunView(journal)
+    view = RunView(Follower(journal))
     view.look()
     journal.rename(tmp_path / "away")
     assert view.look()
@@ -401,7 +406,7 @@ def terminal(path: Path, **environment: str) -> Iterator[Terminal]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["q", "ctrl-c", "kill"])
+@pytest.mark.parametrize("way", ["q", "ctrl-c", "ctrl-d", "SIGTERM", "SIGHUP"])
 def test_it_draws_follows_resizes_and_leaves_the_terminal_as_it_was(
     tmp_path: Path, way: str
 ) -> None:
@@ -417,14 +422,75 @@ def test_it_draws_follows_resizes_and_leaves_the_terminal_as_it_was(
         run.until("tiny-model")  # a taller frame has a line for the model
         run.until("\x1b[40;1H")
         assert termios.tcgetattr(run.slave) != before
-        if way == "kill":
-            run.process.send_signal(signal.SIGTERM)
+        keys = {"q": "q", "ctrl-c": "\x03", "ctrl-d": "\x04"}
+        if way in keys:
+            run.press(keys[way])
         else:
-            run.press("q" if way == "q" else "\x03")
+            run.process.send_signal(signal.Signals[way])
         run.until("\x1b[?25h\x1b[?1049l")
-        assert run.process.wait(30) == (143 if way == "kill" else 0)
+        assert run.process.wait(30) == {"SIGTERM": 143, "SIGHUP": 129}.get(way, 0)
         assert termios.tcgetattr(run.slave) == before
         assert "Traceback" not in run.written
+
+
+@pytest.mark.slow
+def test_a_terminal_that_goes_away_takes_it_along(tmp_path: Path) -> None:
+    folder = write(tmp_path / "first", recorded()).parent
+    with terminal(folder) as run:
+        run.until("q quit")
+        ends = os.open(os.devnull, os.O_RDWR)
+        for end in (run.slave, run.master):
+            os.dup2(ends, end)  # closes it; the number stays for the end of the test to close
+        os.close(ends)
+        assert run.process.wait(30) in (0, 129)
+
+
+@pytest.mark.slow
+def test_a_terminal_without_utf_8_gets_signs_of_ascii(tmp_path: Path) -> None:
+    folder = write(tmp_path / "first", recorded()).parent
+    with terminal(folder, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C") as run:
+        run.until("q quit")
+        run.press("q")
+        assert run.process.wait(30) == 0
+        run.until("\x1b[?1049l")
+        assert run.written.isascii()
+        for part in ("######..", "CRITICAL", "|dW|/|W0|", "layer 7"):
+            assert part in run.written
+
+
+@pytest.mark.slow
+def test_a_terminal_that_can_only_append_is_sent_to_plain(tmp_path: Path) -> None:
+    folder = write(tmp_path / "first", recorded()).parent
+    with terminal(folder, TERM="dumb") as run:
+        run.until("heldout watch --plain")
+        assert run.process.wait(30) == 3
+        assert "\x1b" not in run.written
+
+
+@pytest.mark.parametrize(
+    ("sign", "shown"),
+    [
+        ("⠉", "'"),
+        ("⣀", "."),
+        ("⣿", ":"),
+        ("⠀", " "),
+        ("█", "#"),
+        ("─", "-"),
+        ("✕", "x"),
+        ("漢", "?"),
+    ],
+)
+def test_each_sign_has_one_of_ascii(sign: str, shown: str) -> None:
+    assert in_ascii(sign) == shown
+    assert sign.encode("ascii", register()) == shown.encode()
+
+
+def test_every_sign_of_a_frame_has_one_of_ascii_that_is_no_question_mark() -> None:
+    for case in CASES.values():
+        for size in ((80, 24), (200, 60)):
+            lines = frame(shown(case()), CLOCK, *size)
+            signs = {sign for line in lines for sign in line.plain if not sign.isascii()}
+            assert [sign for sign in signs if in_ascii(sign) == "?"] == []
 
 
 @pytest.mark.slow
@@ -468,3 +534,21 @@ def test_the_command_without_a_terminal(
     assert done.returncode == code
     assert said in done.stdout + done.stderr
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("at", [0, 1, 12_345, 100_000, 199_998, 199_999])
+def test_a_long_run_s_frame_shows_its_one_spike_at_its_place(at: int) -> None:
+    """The curve is drawn from stretches of the series, of which each keeps its extremes."""
+    values = np.ones(200_000)
+    values[at] = 50.0
+    columns = Columns()
+    for step, value in enumerate(values.tolist(), start=1):
+        columns.add(step, {"loss/streaming": value})
+    block = loss({"metrics": {}}, columns, "loss/step")
+    heading_, top, *_ = block.draw(80, 10)
+    assert "log scale" in heading_.plain
+    gutter = top.plain.index("50 ") + 3
+    drawn = [i for i, sign in enumerate(top.plain[gutter:]) if sign != " "]
+    room = 80 - gutter - len(" 200,000")
+    assert len(drawn) in (1, 2)
+    assert abs(drawn[0] - at * (room * 2 - 1) // 199_999 // 2) <= 1

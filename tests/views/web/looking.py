@@ -1,8 +1,10 @@
-"""What the tests of the page look at: panels by id, and the pixels of charts."""
+"""What the tests of the page look at and do: panels by id, the pixels of charts, drags, saved files."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, Page, expect
+import re
+
+from playwright.sync_api import Download, Locator, Page, expect
 
 
 def panel(page: Page, name: str) -> Locator:
@@ -42,3 +44,32 @@ def count_pixels(canvas: Locator) -> dict[str, int]:
         }"""
     )
     return found
+
+
+def glass(page: Page, title: str, unit: str = "Step") -> Locator:
+    """What lies over a chart and takes the keys and the pointer."""
+    return page.get_by_role("slider", name=re.compile(f"^{unit} on {title}"))
+
+
+def drag(page: Page, area: Locator, start: float, end: float) -> None:
+    box = area.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + (start + end) / 2 * box["width"], middle)
+    page.mouse.move(box["x"] + end * box["width"], middle)
+    page.mouse.up()
+
+
+def save(page: Page, name: str, kind: str) -> Download:
+    with page.expect_download() as found:
+        page.get_by_role("button", name=f"Save {name} as {kind}", exact=True).click()
+    expect(page.locator(".menu-list")).to_have_count(0)
+    return found.value
+
+
+def open_menu(page: Page, title: str) -> None:
+    button = page.get_by_role("button", name=f"Options of {title}")
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from looking import painted
+from looking import drag, glass, head, open_menu, painted, panel, save
 from playwright.sync_api import Browser, Page, expect
-from recorded_run import recorded, run_record, sample, write
+from recorded_run import metric_records, recorded, run_record, sample, write
 from recorded_set import CAPITALS, as_told, records, write_capitals
+from serving import serving
 from test_axe import violations
 
 pytestmark = pytest.mark.browser
@@ -34,11 +38,11 @@ def test_two_runs_are_drawn_on_shared_axes_and_told_apart_by_letter(
     two(runs)
     page.goto(f"{server}/#/compare?runs=one,two")
     expect(page.locator(".compared li")).to_have_text([re.compile("^Aone"), re.compile("^Btwo")])
-    charts = page.locator(".compare-charts canvas")
+    charts = page.locator(".panel canvas")
     expect(charts).to_have_count(4)
     assert painted(charts.first)
-    em = page.get_by_role("img", name=re.compile("^exact match"))
-    expect(em).to_have_attribute("aria-label", re.compile(r"A one 50\s%; B two 83.33\s%"))
+    em = page.get_by_role("img", name=re.compile("^Exact match"))
+    expect(em).to_have_attribute("aria-label", re.compile(r"A one 50\.0\s%; B two 83\.3\s%"))
 
 
 def test_the_paired_test_says_what_differs_and_leads_to_it(
@@ -68,9 +72,7 @@ def test_runs_on_different_sets_are_not_paired_and_it_is_said(
     expect(pairs).to_contain_text("because they were scored on different fixed sets")
     expect(pairs).to_contain_text("because bare has not been evaluated yet")
     expect(page.locator(".remark")).to_contain_text("2 different fixed sets")
-    expect(page.locator(".compare-charts .card").first).to_contain_text(
-        "Not drawn, because nothing is recorded: C"
-    )
+    expect(panel(page, "compare-em")).to_contain_text("Not drawn, because nothing is recorded: C")
 
 
 def test_the_link_restores_runs_axis_scale_and_settings(
@@ -90,7 +92,7 @@ def test_the_link_restores_runs_axis_scale_and_settings(
     expect(page.get_by_role("radio", name="tokens")).to_be_checked()
     expect(page.get_by_role("button", name="log scale")).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".compared li").first).to_contain_text("two")
-    expect(page.locator(".compare-charts .axis-title").first).to_contain_text("by tokens")
+    expect(page.locator(".panel .axis-title").first).to_contain_text("by tokens")
     page.get_by_role("button", name="as reference: one").click()
     expect(page.locator(".compared li").first).to_contain_text("one")
     page.get_by_role("button", name="Leave two out").click()
@@ -111,10 +113,134 @@ def test_settings_show_only_what_differs_until_asked_for_all(
     expect(table.get_by_role("row", name=re.compile("train.lr"))).to_contain_text("differs")
 
 
+def test_the_charts_share_range_and_cursor_and_the_address_keeps_the_range(
+    page: Page, server: str, runs: Path
+) -> None:
+    two(runs)
+    page.goto(f"{server}/#/compare?runs=one,two&axis=tokens")
+    titles = ("Exact match", "Streaming CE", "Held-out CE", "Calibration error")
+    em = glass(page, "Exact match", "Token")
+    expect(em).to_have_attribute("aria-valuemax", str(40 * 512))
+    drag(page, em, 0.4, 0.7)
+    first = page.get_by_role("spinbutton", name="First token shown")
+    last = page.get_by_role("spinbutton", name="Last token shown")
+    low, high = int(first.input_value()), int(last.input_value())
+    assert 4_000 < low < 10_000 < high < 16_000
+    for title in titles:
+        glass(page, title, "Token").scroll_into_view_if_needed()  # out of sight a chart rests
+        expect(glass(page, title, "Token")).to_have_attribute("aria-valuemin", str(low))
+        expect(glass(page, title, "Token")).to_have_attribute("aria-valuemax", str(high))
+    expect(page).to_have_url(re.compile(f"range={low}-{high}$"))
+    page.reload()
+    expect(first).to_have_value(str(low))
+    expect(last).to_have_value(str(high))
+    em.focus()
+    page.keyboard.press("ArrowRight")
+    expect(em).to_have_attribute("aria-valuetext", re.compile(r"^[\d,]+ tokens: A one 0\.\d+"))
+    at = em.get_attribute("aria-valuenow") or ""
+    for title in titles:
+        expect(glass(page, title, "Token")).to_have_attribute("aria-valuenow", at)
+    page.get_by_role("button", name="Reset").click()
+    expect(last).to_have_value(str(40 * 512))
+    expect(page).not_to_have_url(re.compile("range="))
+
+
+def test_a_zoom_shows_every_step_of_long_runs(page: Page, tmp_path: Path) -> None:
+    spiked = {"loss/streaming": 9.5}
+    steps = [sample(step, **(spiked if step == 5_005 else {})) for step in range(1, 10_001)]
+    write(tmp_path / "long", [run_record("long"), *metric_records(), *steps])
+    with serving(tmp_path) as address:
+        page.goto(f"{address}/#/compare?runs=long&axis=tokens&range={5_000 * 512}-{5_010 * 512}")
+        curve = glass(page, "Streaming CE", "Token")
+        for _ in range(50):  # until the finer points are here
+            curve.focus()
+            page.keyboard.press("Home")
+            page.keyboard.press("ArrowRight")
+            if curve.get_attribute("aria-valuenow") == str(5_001 * 512):
+                break
+            page.wait_for_timeout(100)
+        for step in range(5_001, 5_011):
+            expect(curve).to_have_attribute("aria-valuenow", str(step * 512))
+            if step == 5_005:
+                expect(curve).to_have_attribute("aria-valuetext", re.compile("A long 9.5"))
+            page.keyboard.press("ArrowRight")
+        page.goto("about:blank")
+
+
+def test_training_time_is_told_in_seconds(page: Page, server: str, runs: Path) -> None:
+    two(runs)
+    page.goto(f"{server}/#/compare?runs=one,two&axis=seconds")
+    em = glass(page, "Exact match", "Second")
+    em.focus()
+    page.keyboard.press("End")
+    expect(em).to_have_attribute("aria-valuetext", re.compile(r"^40\u202fs: A one"))
+    page.keyboard.press("+")
+    expect(page.get_by_role("spinbutton", name="First second shown")).not_to_have_value("0")
+
+
+def test_a_run_can_be_hidden_in_a_chart(page: Page, server: str, runs: Path) -> None:
+    two(runs)
+    page.goto(f"{server}/#/compare?runs=one,two")
+    em = glass(page, "Exact match")
+    expect(em).to_have_attribute("aria-valuetext", re.compile("B two"))
+    panel(page, "compare-em").get_by_role("button", name=re.compile("^B two")).click()
+    expect(em).not_to_have_attribute("aria-valuetext", re.compile("B two"))
+
+
+def test_every_chart_and_table_of_the_comparison_is_saved(
+    page: Page, server: str, runs: Path
+) -> None:
+    two(runs)
+    page.goto(f"{server}/#/compare?runs=one,two")
+    name = "Exact match, with 95 % intervals, by steps"
+    open_menu(page, "Exact match")
+    text = save(page, name, "SVG").path().read_text("utf-8")
+    ElementTree.fromstring(text)  # well-formed
+    assert ">B</text>" in text
+    open_menu(page, "Exact match")
+    assert save(page, name, "PNG").path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    open_menu(page, "Exact match")
+    with save(page, name, "CSV").path().open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "10", "20", "30", "40"]
+    assert float(rows[-1]["B two"]) == 5 / 6
+    tables = {
+        "Which answers the fixed set better": ("Paired tests", "run", "two"),
+        "Latest numbers": ("Latest numbers", "number", "state"),
+        "Settings": ("Settings", "setting", "train.lr"),
+    }
+    for title, (table, column, value) in tables.items():
+        open_menu(page, title)
+        saved = json.loads(save(page, table, "JSON").path().read_text("utf-8"))
+        assert value in [row[column] for row in saved], title
+
+
+def test_the_panels_of_the_comparison_fold_move_and_fill_the_screen(
+    page: Page, server: str, runs: Path
+) -> None:
+    two(runs)
+    page.goto(f"{server}/#/compare?runs=one,two")
+    titles = page.locator(".panel-title")
+    expect(titles).to_have_count(7)
+    head(page, "compare-finals").click()
+    head(page, "compare-ce").focus()
+    page.keyboard.press("Alt+ArrowUp")
+    expect(titles.nth(1)).to_have_text("Held-out CE")
+    page.reload()
+    expect(titles.nth(1)).to_have_text("Held-out CE")
+    expect(head(page, "compare-finals")).to_have_attribute("aria-expanded", "false")
+    page.get_by_role("button", name="Options of Held-out CE").click()
+    page.get_by_role("button", name="Full screen").click()
+    dialog = page.get_by_role("dialog", name="Held-out CE")
+    expect(dialog.locator("canvas")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
 def test_a_nan_is_told_and_not_drawn_over(page: Page, server: str, runs: Path) -> None:
     write(runs / "nan", [*recorded("nan"), sample(61, **{"loss/streaming": float("nan")})])
     page.goto(f"{server}/#/compare?runs=nan")
-    expect(page.locator(".not-finite")).to_contain_text("A was NaN at step 61")
+    expect(page.locator(".not-finite")).to_contain_text("A nan was NaN at step 61")
 
 
 def test_a_run_that_goes_on_is_drawn_further(page: Page, server: str, runs: Path) -> None:
@@ -140,7 +266,7 @@ def test_the_comparison_and_its_examples_have_no_axe_violation_and_fit(
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{server}/#/compare?runs=one,two,first&settings=all")
-    expect(page.locator(".compare-charts canvas").first).to_be_visible()
+    expect(page.locator(".panel canvas").first).to_be_visible()
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.goto(f"{server}/#/run/two/examples?against=one")

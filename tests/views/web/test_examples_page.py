@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
@@ -150,7 +152,7 @@ def test_hostile_texts_are_only_text_and_break_no_layout(
     for i in range(len(PAYLOADS)):
         page.get_by_role("searchbox").fill("")
         page.goto(f"{server}/#/run/hostile/examples")
-        page.evaluate(f"scrollTo(0, {i * 80})")
+        page.evaluate(f"scrollTo(0, {i * (190 if width == 390 else 80)})")
         opener = page.get_by_role("button", name=re.compile(f"of line {i + 1},"))
         opener.click()
         expect(page.get_by_role("dialog").locator(".block-text").first).to_be_visible()
@@ -226,3 +228,21 @@ def test_against_another_run_only_the_differing_examples_are_shown(
     expect(page.locator(".example-open")).to_have_text([re.compile("line 1$")])
     expect(page.locator(".example .answer").nth(2)).to_contain_text("Zag")
     expect(page.locator(".example")).to_contain_text("right only here")
+
+
+def test_the_examples_that_fit_the_filters_are_saved_with_whole_texts(
+    page: Page, server: str, runs: Path
+) -> None:
+    write_capitals(runs)
+    open_capitals(page, server, "?kind=wrong")
+    with page.expect_download() as found:
+        page.get_by_role("link", name="CSV: save these 3 examples").click()
+    assert found.value.suggested_filename == "capitals-examples.csv"
+    with found.value.path().open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["line"] for row in rows] == ["2", "4", "5"]
+    page.locator(".example-open").first.click()
+    with page.expect_download() as found:
+        page.get_by_role("button", name="JSON: save example line 2").click()
+    went = json.loads(found.value.path().read_text("utf-8"))
+    assert [(each["step"], each["correct"]) for each in went][:2] == [(0, "false"), (10, "true")]

@@ -10,8 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from looking import head, panel
-from playwright.sync_api import Browser, Download, Locator, Page, expect
+from looking import drag, glass, head, open_menu, panel, save
+from playwright.sync_api import Browser, Locator, Page, expect
 from recorded_run import (
     NAN_STEP,
     STARTED,
@@ -24,7 +24,7 @@ from recorded_run import (
 )
 from serving import serving
 
-from heldout.records import Checkpoint, Data, Decision, Note, Rows, State, Verdict
+from heldout.records import Checkpoint, Data, Decision, Note, Rows, Sample, State, Verdict
 
 pytestmark = pytest.mark.browser
 
@@ -32,26 +32,11 @@ SPIKE = 12_345
 LONG = 40_000
 
 
-def glass(page: Page, title: str) -> Locator:
-    return page.get_by_role("slider", name=re.compile(f"^Step on {title}"))
-
-
 def shown(page: Page) -> tuple[int, int]:
     """The steps that the bar above the panels says are shown."""
     first = page.get_by_role("spinbutton", name="First step shown").input_value()
     last = page.get_by_role("spinbutton", name="Last step shown").input_value()
     return int(first), int(last)
-
-
-def drag(page: Page, area: Locator, start: float, end: float) -> None:
-    box = area.bounding_box()
-    assert box is not None
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + start * box["width"], middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + (start + end) / 2 * box["width"], middle)
-    page.mouse.move(box["x"] + end * box["width"], middle)
-    page.mouse.up()
 
 
 def test_a_drag_over_one_chart_zooms_all_and_a_double_click_undoes_it(
@@ -118,6 +103,66 @@ def test_the_keyboard_moves_the_cursor_selects_a_range_and_zooms(page: Page, ser
     page.get_by_role("spinbutton", name="First step shown").fill("30")
     page.keyboard.press("Enter")
     assert shown(page) == (30, 60)
+
+
+COUNT_PAINTINGS = """() => {
+    window.painted = new Map();
+    const { clearRect } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        const title = this.canvas.closest("[data-picture]").dataset.picture;
+        window.painted.set(title, (window.painted.get(title) ?? 0) + 1);
+        clearRect.apply(this, box);
+    };
+}"""
+
+GESTURE = """() => new Promise((done) => {
+    const glass = document.querySelector(".glass");
+    const { left, width, top } = glass.getBoundingClientRect();
+    const at = { bubbles: true, cancelable: true, clientX: left + width / 2, clientY: top + 50 };
+    for (let i = 0; i < 5; i += 1) {
+        glass.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY: -60, ctrlKey: true }));
+    }
+    requestAnimationFrame(() => setTimeout(() => done(Object.fromEntries(window.painted))));
+})"""
+
+
+def test_a_gesture_paints_each_chart_in_sight_once_a_frame_and_no_other(
+    page: Page, server: str
+) -> None:
+    page.goto(server)
+    expect(glass(page, "Loss")).to_have_attribute("aria-valuemax", "60")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(300)  # what is in sight is told a moment later
+    page.evaluate(COUNT_PAINTINGS)
+    painted = page.evaluate(GESTURE)
+    assert set(painted.values()) == {1}
+    in_sight = page.locator(".panel figure:has(canvas)").evaluate_all(
+        """(figures) => figures.filter((figure) => {
+            const { top, bottom } = figure.querySelector("canvas").getBoundingClientRect();
+            return top < innerHeight + 40 && bottom > -40;
+        }).map((figure) => figure.dataset.picture)"""
+    )
+    assert set(painted) == set(in_sight)
+    assert 0 < len(in_sight) < page.locator(".panel canvas").count()
+    last = glass(page, "Host memory")
+    assert last.get_attribute("aria-valuemax") == "60"  # it rests
+    last.scroll_into_view_if_needed()
+    expect(last).not_to_have_attribute("aria-valuemax", "60")
+
+
+def test_a_move_of_less_than_a_step_is_not_lost(page: Page, server: str) -> None:
+    page.goto(server)
+    glass(page, "Loss").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    before = shown(page)
+    assert before[1] - before[0] <= 4
+    page.mouse.move(300, 600)
+    glass(page, "Loss").hover()
+    for _ in range(20):
+        page.mouse.wheel(12, 0)
+        page.wait_for_timeout(20)
+    assert shown(page)[0] > before[0]
 
 
 def test_a_nan_is_heard_at_its_step(page: Page, server: str) -> None:
@@ -313,23 +358,33 @@ def spike(step: int, state: State, message: str = "loss is 3 x its median") -> V
     )
 
 
-def test_an_alert_is_acknowledged_in_this_browser_until_it_opens_again(
-    page: Page, server: str, runs: Path
+def test_an_acknowledgement_is_seen_in_every_browser_until_the_alert_opens_again(
+    page: Page, chromium: Browser, server: str, runs: Path
 ) -> None:
     write(runs / "first", [spike(50, "open")])
     page.goto(server)
     alerts = panel(page, "alerts")
     card = alerts.locator(".alert", has_text="loss-spike")
+    colleague = chromium.new_context(locale="en-GB").new_page()
+    colleague.goto(server)
+    theirs = panel(colleague, "alerts").locator(".alert", has_text="loss-spike")
+    expect(theirs.get_by_role("button", name="Acknowledge loss-spike")).to_be_visible()
     card.get_by_role("button", name="Acknowledge loss-spike").click()
-    expect(card).to_contain_text("in this browser only; it is still open")
+    expect(card).to_contain_text(re.compile("acknowledged by hand at .*; it is still open"))
     expect(alerts).to_contain_text("2 open")
+    expect(theirs).to_contain_text("acknowledged by hand at")  # without a reload of theirs
+    expect(alerts.locator(".alert", has_text="loss-not-finite")).not_to_contain_text("by hand")
     page.reload()
-    expect(card).to_contain_text("acknowledged")
-    write(runs / "first", [spike(58, "escalated")])
+    expect(card).to_contain_text("acknowledged by hand at")
+    theirs.get_by_role("button", name="Withdraw the acknowledgement of loss-spike").click()
     expect(card.get_by_role("button", name="Acknowledge loss-spike")).to_be_visible()
-    expect(alerts.locator(".alert", has_text="loss-not-finite")).not_to_contain_text(
-        "in this browser"
-    )
+    card.get_by_role("button", name="Acknowledge loss-spike").click()
+    expect(theirs).to_contain_text("acknowledged by hand at")
+    write(runs / "first", [spike(58, "escalated")])
+    for each in (card, theirs):
+        expect(each.get_by_role("button", name="Acknowledge loss-spike")).to_be_visible()
+        expect(each).not_to_contain_text("by hand")
+    colleague.context.close()
 
 
 def test_the_history_tells_all_an_alert_went_through(page: Page, server: str, runs: Path) -> None:
@@ -408,18 +463,6 @@ def test_the_panels_stand_in_two_columns_of_like_height(page: Page, server: str)
     right = max(b["y"] + b["height"] for b in boxes if b["x"] >= 700)
     total = sum(b["height"] for b in boxes)
     assert abs(left - right) < total / 4
-
-
-def save(page: Page, name: str, kind: str) -> Download:
-    with page.expect_download() as found:
-        page.get_by_role("button", name=f"Save {name} as {kind}", exact=True).click()
-    return found.value
-
-
-def open_menu(page: Page, title: str) -> None:
-    button = page.get_by_role("button", name=f"Options of {title}")
-    if button.get_attribute("aria-expanded") == "false":
-        button.click()
 
 
 CHART = "Loss, nats per token, by optimizer step"
@@ -576,3 +619,25 @@ def test_a_run_of_no_evaluations_has_all_its_panels(page: Page, tmp_path: Path) 
         expect(panel(page, "loss").get_by_role("toolbar")).to_have_count(0)
         expect(panel(page, "fixed-eval").locator(".empty")).to_be_visible()
         page.goto("about:blank")
+
+
+def test_the_other_signals_are_a_list_or_charts_on_the_shared_range(
+    page: Page, server: str, tmp_path: Path
+) -> None:
+    page.goto(server)
+    signals = panel(page, "signals")
+    expect(signals.locator(".signal-name").first).to_be_visible()
+    names = signals.locator(".signal-name").count()
+    assert names > 3
+    signals.get_by_role("radio", name="charts").check(force=True)
+    expect(signals.locator("canvas")).to_have_count(names)
+    page.reload()
+    expect(panel(page, "signals").locator("canvas")).to_have_count(names)
+    panel(page, "signals").get_by_role("radio", name="list").check(force=True)
+    expect(panel(page, "signals").locator("svg.spark")).to_have_count(names)
+    write(tmp_path / "own" / "run", [run_record(), Sample(step=3, time=1.0, values={"mine": 2.0})])
+    with serving(tmp_path / "own") as address:  # nothing that heldout knows: drawn large at once
+        page.evaluate("localStorage.clear()")
+        page.goto(address)
+        expect(panel(page, "signals").locator("canvas")).to_have_count(1)
+        expect(panel(page, "loss")).to_contain_text("none is among the numbers recorded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from recorded_run import STARTED, eval_records, recorded, run_record, sample, write
 from starlette.testclient import TestClient
 
-from heldout.records import Note
+from heldout.records import AnyRecord, Note, State, Verdict
+from heldout.store import journal
 from heldout.store.annotations import annotate
-from heldout.store import bulk
 from heldout.views.web import runs_index
 from heldout.views.web.app import create_app
 from heldout.views.web.runs_index import RunsIndex
@@ -60,9 +61,9 @@ def test_what_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     until_read(index)
     decoded: list[bytes] = []
 
-    def counting(data: bytes, passed_over: tuple[bytes, ...]) -> bulk.Found:
+    def counting(data: bytes, passed_over: tuple[bytes, ...]) -> Iterator[AnyRecord]:
         decoded.extend(data.splitlines())
-        return bulk.decode_lines(data, passed_over)
+        return journal.decode_lines(data, passed_over)
 
     monkeypatch.setattr(runs_index, "decode_lines", counting)
     lines(index)
@@ -218,4 +219,63 @@ def test_what_cannot_be_written_is_refused(runs: Path, run: str, body: str, stat
     assert answer.status_code == status
     assert str(runs) not in answer.text
     assert not list(runs.parent.rglob("annotations.jsonl"))
-    assert client.get("/api/runs/first/annotations").status_code == 405
+
+
+def spike(step: int, state: State) -> Verdict:
+    return Verdict(
+        step=step,
+        time=STARTED + step,
+        rule="loss-spike",
+        scope="coding",
+        state=state,
+        level="warning",
+        message="loss is 3 x its median",
+        action="Look at the batch.",
+    )
+
+
+def test_an_acknowledgement_is_of_one_opening_of_one_alert(runs: Path) -> None:
+    write(runs / "first", [spike(50, "open")])
+    client = TestClient(create_app(runs), base_url="http://localhost")
+    address = "/api/runs/first/annotations"
+    stands = client.get(address).json()
+    assert stands["acknowledged"] == []
+    headers = {"X-Heldout-Write": stands["write_key"]}
+
+    def say(what: str, step: int) -> tuple[int, Any]:
+        named = {"rule": "loss-spike", "scope": "coding", "step": step}
+        answer = client.post(address, json={what: named}, headers=headers)
+        return answer.status_code, answer.json().get("acknowledged")
+
+    status, seen = say("acknowledge", 50)
+    assert status == 200
+    assert [(each["rule"], each["scope"], each["step"]) for each in seen] == [
+        ("loss-spike", "coding", 50)
+    ]
+    assert client.get(address).json()["acknowledged"] == seen
+    write(runs / "first", [spike(58, "escalated")])
+    assert client.get(address).json()["acknowledged"] == []
+    assert say("acknowledge", 50) == (409, None)  # it has changed since
+    assert say("acknowledge", 58)[0] == 200
+    assert say("withdraw", 58) == (200, [])
+    write(runs / "first", [spike(59, "resolved")])
+    assert say("acknowledge", 59) == (409, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"acknowledge": None},
+        {"acknowledge": []},
+        {"acknowledge": {"rule": 1, "scope": "", "step": 1}},
+        {"withdraw": {"rule": "loss-not-finite", "scope": ""}},
+        {"acknowledge": {"rule": "loss-not-finite", "scope": "", "step": True}},
+    ],
+)
+def test_an_alert_that_is_not_named_is_refused(runs: Path, said: dict[str, Any]) -> None:
+    client = TestClient(create_app(runs), base_url="http://localhost")
+    headers = {"X-Heldout-Write": client.get("/api/runs").json()["write_key"]}
+    assert client.post("/api/runs/first/annotations", json=said, headers=headers).status_code == 400
+    headers = {"X-Heldout-Write": "wrong"}
+    assert client.post("/api/runs/first/annotations", json=said, headers=headers).status_code == 403
+    assert not (runs / "first" / "annotations.jsonl").exists()

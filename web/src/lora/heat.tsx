@@ -1,5 +1,6 @@
 /** Layers by depth and kinds of module in one quantity, as colour; the table below has the numbers. */
 
+import { formatExact } from "../format";
 import type { Layer } from "../records";
 import type { LoraLayers } from "../snapshot";
 import {
@@ -41,7 +42,7 @@ export function Heat({ lora, quantity, layers }: {
           return (
             <span
               class={`heat-cell${value === null ? " unread" : ""}${broken ? " broken" : ""}${off ? ` off state-${cell.state}` : ""}${isState ? " plain" : ""}`}
-              key={key + index} title={`${where}: ${value === null ? "not known" : text(cell)}${off && !isState ? `, ${cell.state}` : ""}`}
+              key={key + index} title={`${where}: ${value === null ? "not known" : isState ? text(cell) : `${text(cell)} (${formatExact(value)})`}${off && !isState ? `, ${cell.state}` : ""}`}
               style={isState || value === null || broken ? {} : { "--em": String(most > 0 ? finite(value) / most : 0) }}
             >
               {off && <span>{GLYPHS[cell.state]}</span>}

@@ -1,12 +1,12 @@
 /** The layers that stand out, and the modules that are not ok. */
 
 import { type Series, toNumber } from "../fold";
-import { formatNumber, formatShare } from "../format";
+import { formatExact, formatNumber, formatShare } from "../format";
 import { Fold } from "../panel";
 import type { Float, Layer } from "../records";
 import type { LayerCurve, LoraLayers } from "../snapshot";
 import { Spark } from "../spark";
-import { formatMoved, GLYPHS, IMPACT, nameOf } from "./quantities";
+import { formatMoved, GLYPHS, IMPACT, moved, nameOf } from "./quantities";
 import { State } from "./table";
 
 export function Leaders({ lora }: { lora: LoraLayers }) {
@@ -15,13 +15,13 @@ export function Leaders({ lora }: { lora: LoraLayers }) {
   const impact = (layer: Layer) => layer.impact_share === null ? ""
     : `impact ${formatShare(layer.impact_share)}`;
   return (
-    <div class="pair lists">
+    <div class="pair lists" data-picture="Layers that stand out">
       <div>
         <h3>Moved most</h3>
         <p class="axis-title">{measure}</p>
         <List
           lora={lora} layers={far} curve="moved" paint="--series-1" note={impact}
-          value={(layer) => formatMoved(layer, movement)}
+          value={(layer) => formatMoved(layer, movement)} exact={(layer) => formatExact(moved(layer, movement))}
         />
       </div>
       {weighty.length > 0 && (
@@ -30,7 +30,7 @@ export function Leaders({ lora }: { lora: LoraLayers }) {
           <p class="axis-title">share of the impact ({IMPACT})</p>
           <List
             lora={lora} layers={weighty} curve="impact_share" paint="--series-2"
-            value={(layer) => formatShare(layer.impact_share)}
+            value={(layer) => formatShare(layer.impact_share)} exact={(layer) => formatExact(layer.impact_share)}
             note={(layer) => `moved ${formatMoved(layer, movement)}`}
           />
         </div>
@@ -39,12 +39,13 @@ export function Leaders({ lora }: { lora: LoraLayers }) {
   );
 }
 
-function List({ lora, layers, curve, paint, value, note }: {
+function List({ lora, layers, curve, paint, value, exact, note }: {
   lora: LoraLayers;
   layers: readonly Layer[];
   curve: "moved" | "impact_share";
   paint: string;
   value: (layer: Layer) => string;
+  exact: (layer: Layer) => string;
   note: (layer: Layer) => string;
 }) {
   const { steps, layers: curves } = lora.over_time;
@@ -64,7 +65,7 @@ function List({ lora, layers, curve, paint, value, note }: {
                 series={series}
               />
             ) : <span />}
-            <span class="leader-value">{value(layer)}</span>
+            <span class="leader-value" title={exact(layer)}>{value(layer)}</span>
           </li>
         );
       })}

@@ -1,6 +1,6 @@
 /** Movement and impact over depth, back to back: where one is tall and the other short is the news. */
 
-import { formatShare } from "../format";
+import { formatExact, formatShare } from "../format";
 import type { Float, Layer } from "../records";
 import { toNumber } from "../fold";
 import {
@@ -48,7 +48,7 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
             key={`up${index}`} up layer={layer}
             value={layer ? moved(layer, movement) : null}
             of={largest(layers.map((each) => moved(each, movement)))}
-            title={layer ? `${nameOf(layer, stacks)}: moved ${formatMoved(layer, movement)}` : `layer ${index}: not adapted`}
+            title={layer ? `${nameOf(layer, stacks)}: moved ${formatMoved(layer, movement)} (${formatExact(moved(layer, movement))})` : `layer ${index}: not adapted`}
             marked={layer !== undefined && top.has(nameOf(layer, stacks))}
           />
         ))}
@@ -70,7 +70,7 @@ export function Profile({ stack, stacks, layers, movement, top, topImpact }: {
           <Bar
             key={`down${index}`} layer={layer} value={layer?.impact_share ?? null}
             of={largest(layers.map((each) => each.impact_share))}
-            title={layer ? `${nameOf(layer, stacks)}: ${formatShare(layer.impact_share)} of the impact` : `layer ${index}: not adapted`}
+            title={layer ? `${nameOf(layer, stacks)}: ${formatShare(layer.impact_share)} of the impact (${formatExact(layer.impact_share)})` : `layer ${index}: not adapted`}
             marked={layer !== undefined && topImpact.has(nameOf(layer, stacks))}
           />
         ))}

@@ -2,11 +2,12 @@
 
 import type { Layer } from "../records";
 import type { LoraLayers } from "../snapshot";
+import type { TableData, Value } from "../tables";
 import {
   finite, formatMoved, GLYPHS, kindsOf, largest, nameOf, norm, type Cell, type Movement, type Quantity,
   type Stacks,
 } from "./quantities";
-import { formatNumber } from "../format";
+import { formatExact, formatNumber } from "../format";
 
 export function AllLayers({ lora, quantity }: { lora: LoraLayers; quantity: Quantity }) {
   const { layers, movement, stacks } = lora;
@@ -50,7 +51,7 @@ function Table({ layers, stacks, quantity, movement }: TableProps) {
                 />
               ))}
               <Value cell={layer} most={most} quantity={quantity} movement={movement} whole />
-              {hasNorm && <td data-value={String(norm(layer))}>{formatNumber(norm(layer))}</td>}
+              {hasNorm && <td data-value={String(norm(layer))} title={formatExact(norm(layer))}>{formatNumber(norm(layer))}</td>}
             </tr>
           ))}
         </tbody>
@@ -73,7 +74,7 @@ function Value({ cell, most, quantity, movement, whole = false }: {
     <td
       class={`${shaded ? "moved" : ""}${marked ? ` marked state-${cell.state}` : ""}`}
       style={shaded ? { "--em": String(most > 0 ? finite(value) / most : 0) } : {}}
-      title={marked ? cell.state : undefined}
+      title={[marked ? cell.state : "", value === null || quantity.id === "state" ? "" : formatExact(value)].filter(Boolean).join(", ")}
       data-value={quantity.id === "state" ? cell.state : value === null ? "" : String(value)}
     >
       {marked && quantity.id !== "state" && <span class="mark" aria-hidden="true">{GLYPHS[cell.state]}</span>}
@@ -87,4 +88,18 @@ function Value({ cell, most, quantity, movement, whole = false }: {
 export function State({ state }: { state: Layer["state"] }) {
   if (state === "ok") return null;
   return <span class={`layer-state state-${state}`}><span aria-hidden="true">{GLYPHS[state]} </span>{state}</span>;
+}
+
+const FIELDS = ["norm", "relative", "spectral", "rank", "rank_of", "speed", "impact", "impact_share", "grad", "state"] as const;
+
+/** Every number of every layer and of each kind of module in it, "all" for the layer. */
+export function everyPart(layers: readonly Layer[]): TableData {
+  const row = (layer: Layer, kind: string, cell: Cell): Value[] =>
+    [layer.stack, layer.layer, kind, ...FIELDS.map((field) => field === "norm" ? norm(cell) : cell[field])];
+  return {
+    columns: ["stack", "layer", "kind", ...FIELDS],
+    rows: layers.flatMap((layer) => [
+      row(layer, "all", layer), ...Object.entries(layer.parts).map(([kind, part]) => row(layer, kind, part)),
+    ]),
+  };
 }

@@ -1,7 +1,7 @@
 /** The dialog for a run's tags and note; they are written beside its journal. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { address } from "../api";
+import { write } from "../write";
 import { Text } from "./text";
 import type { RunLine } from "./types";
 
@@ -21,10 +21,13 @@ export function Annotate({ run, writeKey, close }: { run: RunLine; writeKey: str
   }, []);
   const save = async () => {
     setBusy(true);
-    const wrong = await write(run.id, tags.split(",").map((tag) => tag.trim()).filter(Boolean), note, writeKey);
+    try {
+      await write(run.id, { tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean), note }, writeKey);
+      close();
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    }
     setBusy(false);
-    if (wrong) setProblem(wrong);
-    else close();
   };
   return (
     <dialog ref={dialog} class="dialog" aria-labelledby="annotate-title" onClose={close}>
@@ -47,21 +50,4 @@ export function Annotate({ run, writeKey, close }: { run: RunLine; writeKey: str
       </form>
     </dialog>
   );
-}
-
-/** Send it; returns what went wrong, "" if nothing did. */
-async function write(id: string, tags: string[], note: string, key: string): Promise<string> {
-  try {
-    const answer = await fetch(address(`api/runs/${encodeURIComponent(id)}/annotations`), {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Heldout-Write": key },
-      body: JSON.stringify({ tags, note }),
-    });
-    if (answer.ok) return "";
-    const body = (await answer.json().catch(() => null)) as { error?: string } | null;
-    if (answer.status === 403) return "the server was started again since; load this page anew";
-    return body?.error ?? `the server answered ${answer.status}`;
-  } catch {
-    return "the server does not answer";
-  }
 }

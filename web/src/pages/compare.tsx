@@ -1,42 +1,64 @@
 /** Runs side by side: curves on shared axes, a paired test, last numbers, and what their settings differ in. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { get } from "../api";
-import { gaps, toNumber } from "../fold";
+import { Panels, type Placed } from "../arrange";
+import { Axis, SECONDS, SharedAxis, STEPS, TOKENS, useRestingRange, type Range, type Unit } from "../axis";
+import { LineChartView, type Line } from "../chart";
+import { before, toNumber } from "../fold";
 import {
-  formatChange, formatDuration, formatExact, formatInterval, formatNumber, formatPercent,
-  formatPercentTick, formatValue,
+  formatChange, formatDuration, formatExact, formatInterval, formatNumber, formatPercent, formatPercentTick,
+  formatValue,
 } from "../format";
+import { Empty, Saved, Segments } from "../panel";
+import { RangeBar } from "../range";
 import type { Float } from "../records";
 import { go, list, to, value, type Query } from "../route";
-import type { TableData } from "../tables";
-import { Curves, LETTERS, colourOf, type Curve } from "./curves";
+import type { TableData, Value } from "../tables";
 import type { Lines } from "./lines";
 import { StateSign } from "./runs";
-import { Save } from "./save";
 import { Text } from "./text";
-import type { Comparison, EvalField, Pair, Setting, Side } from "./types";
+import type { Comparison, EvalField, Pair, Setting, Side, Streaming } from "./types";
 
+const LETTERS = "ABCDEFGH";
 const MOST_RUNS = LETTERS.length;
+const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5"] as const;
+const DASHES = [undefined, "dashed", "dotted"] as const;
+/** The bars of runs that were evaluated at the same steps stand side by side. */
+const BAR_PIXELS = 4;
+/** Past this many points dots would touch and hide the line. */
+const MOST_DOTS = 40;
 /** A run that goes on is asked for again no more often than this. */
 const AGAIN_MILLISECONDS = 5000;
+const RETRY_MILLISECONDS = 3000;
 
 type AxisName = "steps" | "tokens" | "seconds";
-const AXES: readonly { name: AxisName; title: string; format: (x: number) => string }[] = [
-  { name: "steps", title: "steps", format: formatNumber },
-  { name: "tokens", title: "tokens", format: (x) => formatShort(x) },
-  { name: "seconds", title: "training time", format: formatDuration },
+const AXES: readonly { id: AxisName; title: string; unit: Unit }[] = [
+  { id: "steps", title: "steps", unit: STEPS }, { id: "tokens", title: "tokens", unit: TOKENS },
+  { id: "seconds", title: "training time", unit: SECONDS },
 ];
 
+interface Asked {
+  runs: string[];
+  axis: AxisName;
+  log: boolean;
+  /** "all", or "" for those that differ. */
+  settings: string;
+  /** What of the axis is shown, "first-last"; "" for all. */
+  range: string;
+}
+
 export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
-  const runs = list(query, "runs").slice(0, MOST_RUNS);
-  const axis = AXES.find(({ name }) => name === value(query, "axis")) ?? AXES[0] as (typeof AXES)[number];
-  const log = value(query, "log") === "1";
-  const every = value(query, "settings") === "all";
-  const show = (change: { runs?: string[]; axis?: string; log?: boolean; settings?: string }) => {
-    const next = { runs, axis: axis.name, log, settings: every ? "all" : "", ...change };
-    go(to.compare(next.runs, { axis: next.axis === "steps" ? "" : next.axis, log: next.log, settings: next.settings }), true);
+  const asked: Asked = {
+    runs: list(query, "runs").slice(0, MOST_RUNS), log: value(query, "log") === "1",
+    axis: AXES.find(({ id }) => id === value(query, "axis"))?.id ?? "steps",
+    settings: value(query, "settings") === "all" ? "all" : "", range: value(query, "range"),
+  };
+  const { runs } = asked;
+  const show = (change: Partial<Asked>) => {
+    const { runs: chosen, axis, ...rest } = { ...asked, ...change };
+    go(to.compare(chosen, { axis: axis === "steps" ? "" : axis, ...rest }), true);
   };
   const { found, problem } = useComparison(runs, lines);
   const others = (lines.runs ?? []).filter((run) => !runs.includes(run.id));
@@ -59,37 +81,107 @@ export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
       {runs.length === 0 && (
         <p class="empty">Nothing is compared, because no run is chosen. Add one here, or tick some in the list of <a href={to.runs()}>runs</a>.</p>
       )}
-      {problem && <p class="empty" role="alert">Nothing is compared, because {problem}.</p>}
+      {problem && <p class="empty" role="alert">{found ? "What is shown is old" : "Nothing is compared"}, because {problem}. Trying again.</p>}
       {runs.length > 0 && !found && !problem && <p class="waiting" role="status">Loading…</p>}
       {found && runs.length > 0 && (
         <>
           <Legend sides={found.runs} drop={(id) => show({ runs: runs.filter((run) => run !== id) })} first={(id) => show({ runs: [id, ...runs.filter((run) => run !== id)] })} />
           <div class="options">
-            <fieldset class="segments">
-              <legend class="unseen">Shared axis</legend>
-              {AXES.map(({ name, title }) => (
-                <label key={name} class={`segment ${name === axis.name ? "chosen" : ""}`}>
-                  <input type="radio" class="unseen" name="axis" checked={name === axis.name} onChange={() => show({ axis: name })} />
-                  {title}
-                </label>
-              ))}
-            </fieldset>
-            <button type="button" class="button small" aria-pressed={log} onClick={() => show({ log: !log })}>log scale of losses</button>
-          </div>
-          <div class="compare-charts">
-            <Chart title="exact match, with 95 % intervals" sides={found.runs} axis={axis} field="em" format={formatPercentTick} why="no run here was evaluated on a fixed set" />
-            <Chart title="streaming CE of training, nats per token" sides={found.runs} axis={axis} log={log} why="no run here recorded a streaming CE" />
-            <Chart title="held-out CE, nats per token, with 95 % intervals" sides={found.runs} axis={axis} field="ce" log={log} why="no run here was evaluated on a fixed set" />
-            <Chart title="calibration error (ECE), with 95 % intervals" sides={found.runs} axis={axis} field="ece" why="no run here was evaluated on a fixed set" />
+            <Segments name="axis" legend="Shared axis" choices={AXES} chosen={asked.axis} choose={(axis) => show({ axis, range: "" })} />
+            <button type="button" class="button small" aria-pressed={asked.log} onClick={() => show({ log: !asked.log })}>log scale of losses</button>
           </div>
           <SameSet sides={found.runs} />
-          <Pairs sides={found.runs} pairs={found.pairs} />
-          <Finals sides={found.runs} />
-          <Settings sides={found.runs} settings={found.settings} every={every} show={(all) => show({ settings: all ? "all" : "" })} />
+          <Compared key={asked.axis} found={found} asked={asked} show={show} />
         </>
       )}
     </section>
   );
+}
+
+/** The charts on their shared axis, and the tables, as panels like those of one run. */
+function Compared({ found, asked, show }: { found: Comparison; asked: Asked; show: (change: Partial<Asked>) => void }) {
+  const { runs: sides, pairs, settings } = found;
+  const shared = AXES.find(({ id }) => id === asked.axis) ?? AXES[0] as (typeof AXES)[number];
+  const axis = useMemo(() => {
+    const made = new Axis(shared.unit);
+    made.whole = wholeOf(sides, shared.id);
+    made.show(rangeOf(asked.range));
+    return made;
+  }, []);
+  axis.whole = wholeOf(sides, shared.id);
+  const range = useRestingRange(axis);
+  const finer = useFiner(sides, shared.id, range);
+  const text = range ? `${range.first}-${range.last}` : "";
+  useEffect(() => { if (text !== asked.range) show({ range: text }); }, [text]);
+  const panels: Placed[] = [
+    ...CHARTS.map((chart): Placed => ({
+      id: `compare-${chart.id}`, title: chart.title, gist: "",
+      content: () => <Chart sides={finer} axis={shared} chart={chart} log={asked.log && chart.isLoss} />,
+    })),
+    ...(pairs.length === 0 ? [] : [{
+      id: "compare-pairs", title: "Which answers the fixed set better", gist: "latest evaluations, example by example", wide: true,
+      content: () => <Pairs sides={sides} pairs={pairs} />,
+    }]),
+    { id: "compare-finals", title: "Latest numbers", gist: "side by side", wide: true, content: () => <Finals sides={sides} /> },
+    {
+      id: "compare-settings", title: "Settings", gist: differ(sides, settings), wide: true,
+      content: () => <Settings sides={sides} settings={settings} every={asked.settings === "all"} show={(all) => show({ settings: all ? "all" : "" })} />,
+    },
+  ];
+  return (
+    <SharedAxis.Provider value={axis}>
+      <RangeBar />
+      <Panels panels={panels} page="panels:compare" files="compare" />
+    </SharedAxis.Provider>
+  );
+}
+
+/** The sides with finer training curves where a range is shown, once they are here. */
+function useFiner(sides: readonly Side[], axis: AxisName, range: Range | null): readonly Side[] {
+  const [finer, set] = useState<{ range: Range; curves: (Streaming & { id: string })[] } | null>(null);
+  const asked = range && `${sides.map(({ id }) => `run=${encodeURIComponent(id)}`).join("&")}&axis=${axis}&first=${range.first}&last=${range.last}`;
+  const stand = sides.map(({ step }) => step).join();
+  useEffect(() => {
+    if (!asked || !range) {
+      set(null);
+      return undefined;
+    }
+    let stopped = false;
+    get<{ curves: (Streaming & { id: string })[] }>(`api/compare/curves?${asked}`).then(
+      ({ curves }) => { if (!stopped) set({ range, curves }); },
+      () => undefined, // what is drawn already stays; the next zoom asks again
+    );
+    return () => { stopped = true; };
+  }, [asked, stand]);
+  return useMemo(() => !finer ? sides : sides.map((side) => {
+    const curve = finer.curves.find(({ id }) => id === side.id);
+    return curve && curve[axis].length > 0 ? { ...side, streaming: within(side.streaming, curve, axis, finer.range) } : side;
+  }), [sides, finer]);
+}
+
+/** `fine` inside of the range, `coarse` outside. */
+function within(coarse: Streaming, fine: Streaming, axis: AxisName, { first, last }: Range): Streaming {
+  const at = (curve: Streaming) => curve[axis].map(toNumber);
+  const [outer, inner] = [at(coarse), at(fine)];
+  const from = before(outer, first);
+  const to = outer.findLastIndex((x) => x <= last) + 1;
+  const [start, end] = [before(inner, first), inner.findLastIndex((x) => x <= last) + 1];
+  const joined = <T,>(a: readonly T[], b: readonly T[]) => [...a.slice(0, from), ...b.slice(start, end), ...a.slice(Math.max(from, to))];
+  return {
+    steps: joined(coarse.steps, fine.steps), tokens: joined(coarse.tokens, fine.tokens),
+    seconds: joined(coarse.seconds, fine.seconds), values: joined(coarse.values, fine.values),
+  };
+}
+
+function wholeOf(sides: readonly Side[], axis: AxisName): Range {
+  const ends = sides.flatMap(({ evals, streaming }) => [evals[axis].at(-1) ?? 0, streaming[axis].at(-1) ?? 0]);
+  return { first: 0, last: Math.max(1, ...ends.map(toNumber).filter(Number.isFinite)) };
+}
+
+/** "10-20" of an address. */
+function rangeOf(text: string): Range | null {
+  const [first, last] = text.split("-").map(Number);
+  return first !== undefined && last !== undefined && first < last ? { first, last } : null;
 }
 
 function Name({ sides, place }: { sides: readonly Side[]; place: number }) {
@@ -98,6 +190,10 @@ function Name({ sides, place }: { sides: readonly Side[]; place: number }) {
 
 function Letter({ place }: { place: number }) {
   return <span class="letter" style={{ color: `var(${colourOf(place)})` }}>{LETTERS[place]}</span>;
+}
+
+function colourOf(place: number): string {
+  return COLOURS[place % COLOURS.length] as string;
 }
 
 function Legend({ sides, drop, first }: { sides: readonly Side[]; drop: (id: string) => void; first: (id: string) => void }) {
@@ -118,45 +214,66 @@ function Legend({ sides, drop, first }: { sides: readonly Side[]; drop: (id: str
   );
 }
 
-function Chart({ title, sides, axis, field, log = false, format = formatNumber, why }: {
-  title: string; sides: readonly Side[]; axis: (typeof AXES)[number]; field?: "em" | "ce" | "ece";
-  log?: boolean; format?: (y: number) => string; why: string;
+interface ChartOf {
+  id: string;
+  title: string;
+  about: string;
+  /** None is the streaming CE of training. */
+  field?: "em" | "ce" | "ece";
+  isLoss: boolean;
+  unit: string;
+  why: string;
+}
+
+const NOT_EVALUATED = "no run here was evaluated on a fixed set";
+const CHARTS: readonly ChartOf[] = [
+  { id: "em", title: "Exact match", about: "with 95 % intervals", field: "em", isLoss: false, unit: "", why: NOT_EVALUATED },
+  { id: "streaming", title: "Streaming CE of training", about: "nats per token", isLoss: true, unit: "nats", why: "no run here recorded a streaming CE" },
+  { id: "ce", title: "Held-out CE", about: "nats per token, with 95 % intervals", field: "ce", isLoss: true, unit: "nats", why: NOT_EVALUATED },
+  { id: "ece", title: "Calibration error (ECE)", about: "with 95 % intervals", field: "ece", isLoss: false, unit: "", why: NOT_EVALUATED },
+];
+
+function Chart({ chart, sides, axis, log }: {
+  chart: ChartOf; sides: readonly Side[]; axis: (typeof AXES)[number]; log: boolean;
 }) {
-  const curves = sides.map((side, place) => curve(side, place, axis.name, field));
-  const drawable = curves.filter(({ x }) => x.length > 0);
-  const without = sides.filter((_, place) => curves[place]?.x.length === 0);
+  const { title, about, field, unit, why } = chart;
+  const format = field === "em" ? formatPercent : (y: number) => formatValue(y, unit);
+  const lines = sides.map((side, place): Line => ({
+    ...curve(side, axis.id, field), name: `${LETTERS[place]} ${side.id}`, mark: LETTERS[place] as string, colour: colourOf(place),
+    shift: BAR_PIXELS * place, width: 2, format, unit, ...dashed(place),
+  }));
+  const drawable = lines.filter(({ series }) => series.steps.length > 0);
+  const without = lines.filter(({ series }) => series.steps.length === 0).map(({ mark }) => mark);
   const recorded = sides.some((side) => (field ? side.evals : side.streaming).steps.length > 0);
-  const latest = drawable.map(({ place, y }) => `${LETTERS[place]} ${sides[place]?.id} ${format(y.at(-1) as number)}`);
-  const broken = field ? [] : drawable.flatMap(({ place }) => {
-    const { steps, values } = (sides[place] as Side).streaming;
-    return gaps({ steps, values: values.map(toNumber) }).map((gap) =>
-      `${LETTERS[place]} was ${formatNumber(gap.what)} at step ${formatNumber(gap.first)}${gap.count > 1 ? ` to ${formatNumber(gap.last)}` : ""}`);
-  });
+  if (drawable.length === 0) return <Empty>No curve, because {recorded ? `no run here recorded its ${axis.title}` : why}.</Empty>;
+  const below = log ? drawable.reduce((n, { series }) => n + series.values.filter((y) => y <= 0).length, 0) : 0;
+  const latest = drawable.map(({ name, series }) => `${name} ${format(series.values.at(-1) as number)}`);
   return (
-    <section class="card">
-      <h2 class="axis-title">{title}, by {axis.title}</h2>
-      {drawable.length === 0 ? <p class="empty">No curve, because {recorded ? `no run here recorded its ${axis.title}` : why}.</p> : (
-        <Curves
-          curves={drawable} log={log} height={230} formatX={axis.format} formatY={format}
-          summary={`${title}, by ${axis.title}. Latest: ${latest.join("; ")}.`}
-        />
-      )}
-      {broken.length > 0 && <p class="not-finite"><span aria-hidden="true">✕ </span>{broken.slice(0, 4).join("; ")}{broken.length > 4 && `; and ${broken.length - 4} more`}.</p>}
-      {drawable.length > 0 && without.length > 0 && (
-        <p class="small-print">Not drawn, because nothing is recorded: {without.map((side) => LETTERS[sides.indexOf(side)]).join(", ")}.</p>
-      )}
-    </section>
+    <>
+      <LineChartView
+        title={`${title}, ${about}, by ${axis.title}`} lines={drawable} log={log} height={230} keyed
+        {...(field === "em" ? { axisFormat: formatPercentTick } : {})}
+        summary={`${title}, by ${axis.title}. Latest: ${latest.join("; ")}.`}
+      />
+      {below > 0 && <p class="small-print">{formatNumber(below)} points are 0 or below and have no place on a log scale.</p>}
+      {without.length > 0 && <p class="small-print">Not drawn, because nothing is recorded: {without.join(", ")}.</p>}
+    </>
   );
 }
 
-function curve(side: Side, place: number, axis: AxisName, field?: "em" | "ce" | "ece"): Curve {
+function dashed(place: number): Pick<Line, "dash"> {
+  const dash = DASHES[place % DASHES.length];
+  return dash ? { dash } : {};
+}
+
+function curve(side: Side, axis: AxisName, field?: "em" | "ce" | "ece"): Pick<Line, "series" | "intervals" | "dots"> {
   const on = field ? side.evals : side.streaming;
-  const x = on[axis].map(toNumber);
-  if (!field) return { place, x, y: side.streaming.values.slice(0, x.length).map(toNumber) };
+  const steps = on[axis].map(toNumber);
+  if (!field) return { series: { steps, values: side.streaming.values.slice(0, steps.length).map(toNumber) } };
   const [low, high] = [side.evals[`${field}_low`], side.evals[`${field}_high`]];
   return {
-    place, x, y: side.evals[field].slice(0, x.length).map(toNumber),
-    intervals: x.map((_, i) => [toNumber(low[i] as Float), toNumber(high[i] as Float)] as const),
+    series: { steps, values: side.evals[field].slice(0, steps.length).map(toNumber) }, dots: steps.length <= MOST_DOTS,
+    intervals: steps.map((_, i) => [toNumber(low[i] as Float), toNumber(high[i] as Float)] as const),
   };
 }
 
@@ -167,11 +284,9 @@ function SameSet({ sides }: { sides: readonly Side[] }) {
 }
 
 function Pairs({ sides, pairs }: { sides: readonly Side[]; pairs: readonly Pair[] }) {
-  if (pairs.length === 0) return null;
   const reference = sides[0]?.id ?? "";
   return (
-    <section class="card" aria-labelledby="pairs-title">
-      <h2 id="pairs-title">Which answers the fixed set better</h2>
+    <Saved name="Paired tests" table={() => pairsOf(sides, pairs)}>
       <p class="small-print">
         The latest evaluation of each run, example by example, against <Name sides={sides} place={0} />. Each test is by
         itself at its own 95 %: with several runs, expect one in twenty to look different by chance.
@@ -210,8 +325,22 @@ function Pairs({ sides, pairs }: { sides: readonly Side[]; pairs: readonly Pair[
           </tbody>
         </table>
       </div>
-    </section>
+    </Saved>
   );
+}
+
+const PAIR_FIELDS = ["n", "em_change", "em_change_low", "em_change_high", "confidence", "p", "learned", "forgotten", "detectable", "says"] as const;
+
+/** A row a run, against the first. */
+function pairsOf(sides: readonly Side[], pairs: readonly Pair[]): TableData {
+  return {
+    columns: ["run", "reference", ...PAIR_FIELDS, "not compared because"],
+    rows: pairs.map((pair): Value[] => [
+      pair.other, sides[0]?.id ?? "",
+      ...PAIR_FIELDS.map((field) => "reason" in pair ? null : pair[field]),
+      "reason" in pair ? pair.reason : null,
+    ]),
+  };
 }
 
 const rate = (side: Side, field: "em") => side.final[field] === null ? null : (
@@ -230,7 +359,7 @@ const FINALS: readonly { title: string; of: (side: Side) => ComponentChildren; e
   { title: "Best checkpoint", of: ({ final }) => final.best_checkpoint && <Text>{final.best_checkpoint}</Text> },
   { title: "Decision", of: ({ final }) => final.action },
   { title: "Streaming CE", of: ({ final }) => final.streaming_ce === null ? null : formatValue(final.streaming_ce, "nats"), exact: ({ final }) => final.streaming_ce },
-  { title: "Steps", of: (side) => `${formatNumber(side.step)}${side.final.total_steps ? ` of ${formatNumber(side.final.total_steps)}` : ""}` },
+  { title: "Steps", exact: ({ step }) => step, of: (side) => `${formatNumber(side.step)}${side.final.total_steps ? ` of ${formatNumber(side.final.total_steps)}` : ""}` },
   { title: "Tokens trained on", of: ({ final }) => known(final.tokens), exact: ({ final }) => final.tokens },
   { title: "Tokens per second", of: ({ final }) => known(final.tokens_per_second), exact: ({ final }) => final.tokens_per_second },
   { title: "Training time", of: ({ final }) => final.seconds === null ? null : formatDuration(toNumber(final.seconds)), exact: ({ final }) => final.seconds },
@@ -238,11 +367,7 @@ const FINALS: readonly { title: string; of: (side: Side) => ComponentChildren; e
 
 function Finals({ sides }: { sides: readonly Side[] }) {
   return (
-    <section class="card" aria-labelledby="finals-title">
-      <div class="chart-head">
-        <h2 id="finals-title">Latest numbers</h2>
-        <Save name="latest numbers" table={() => finalsOf(sides)} />
-      </div>
+    <Saved name="Latest numbers" table={() => finalsOf(sides)}>
       <div class="scroll" tabIndex={0} role="region" aria-label="Latest numbers of each run">
         <table class="grid">
           <HeadRow first="Number" sides={sides} />
@@ -259,7 +384,7 @@ function Finals({ sides }: { sides: readonly Side[] }) {
           </tbody>
         </table>
       </div>
-    </section>
+    </Saved>
   );
 }
 
@@ -279,44 +404,38 @@ function finalsOf(sides: readonly Side[]): TableData {
   };
 }
 
+function differ(sides: readonly Side[], settings: readonly Setting[]): string {
+  if (sides.length < 2) return "one run differs from nothing";
+  return `${formatNumber(settings.filter(({ differs }) => differs).length)} of ${formatNumber(settings.length)} differ`;
+}
+
 function Settings({ sides, settings, every, show }: {
   sides: readonly Side[]; settings: readonly Setting[]; every: boolean; show: (all: boolean) => void;
 }) {
-  const differing = settings.filter(({ differs }) => differs);
-  const shown = every ? settings : differing;
+  const shown = every ? settings : settings.filter(({ differs }) => differs);
   return (
-    <section class="card" aria-labelledby="settings-title">
-      <div class="chart-head">
-        <h2 id="settings-title">Settings</h2>
-        <span class="choice">
-          <button type="button" class="button small" aria-pressed={every} onClick={() => show(!every)}>show all {formatNumber(settings.length)}</button>
-          <Save
-            name="settings"
-            table={() => ({ columns: ["setting", ...sides.map(({ id }) => id)], rows: shown.map(({ name, values }) => [name, ...values]) })}
-          />
-        </span>
-      </div>
-      <p class="small-print">
-        {sides.length < 2 ? "One run differs from nothing." : `${formatNumber(differing.length)} of ${formatNumber(settings.length)} differ.`}
-      </p>
-      {shown.length === 0 ? sides.length > 1 && <p class="empty">No setting shown, because none that was recorded differs.</p> : (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Settings of each run">
-          <table class="grid settings">
-            <HeadRow first="Setting" sides={sides} />
-            <tbody>
-              {shown.map(({ name, values, differs }) => (
-                <tr key={name} class={differs && every ? "differs" : ""}>
-                  <th scope="row"><Text>{name}</Text>{differs && every && <span class="sub">differs</span>}</th>
-                  {values.map((text, i) => (
-                    <td key={i}>{text === null ? <span class="muted small">not set</span> : <Text>{text}</Text>}</td>
-                  ))}
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+    <>
+      <button type="button" class="button small" aria-pressed={every} onClick={() => show(!every)}>show all {formatNumber(settings.length)}</button>
+      {shown.length === 0 ? <Empty>No setting shown, because {sides.length < 2 ? "one run differs from nothing" : "none that was recorded differs"}.</Empty> : (
+        <Saved name="Settings" table={() => ({ columns: ["setting", ...sides.map(({ id }) => id)], rows: shown.map(({ name, values }) => [name, ...values]) })}>
+          <div class="scroll" tabIndex={0} role="region" aria-label="Settings of each run">
+            <table class="grid settings">
+              <HeadRow first="Setting" sides={sides} />
+              <tbody>
+                {shown.map(({ name, values, differs }) => (
+                  <tr key={name} class={differs && every ? "differs" : ""}>
+                    <th scope="row"><Text>{name}</Text>{differs && every && <span class="sub">differs</span>}</th>
+                    {values.map((text, i) => (
+                      <td key={i}>{text === null ? <span class="muted small">not set</span> : <Text>{text}</Text>}</td>
+                    ))}
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </Saved>
       )}
-    </section>
+    </>
   );
 }
 
@@ -332,12 +451,6 @@ function known(x: Float | null): string | null {
   return x === null ? null : formatNumber(x);
 }
 
-/** 1,200 as 1.2k: for an axis. */
-function formatShort(x: number): string {
-  const power = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.abs(x) || 1) / 3)));
-  return `${formatNumber(Number((x / 1000 ** power).toPrecision(3)))}${["", "k", "M", "G", "T"][power] ?? ""}`;
-}
-
 /** Load the comparison, and again while its runs go on. */
 function useComparison(runs: readonly string[], lines: Lines): { found: Comparison | null; problem: string } {
   const [found, setFound] = useState<Comparison | null>(null);
@@ -350,6 +463,7 @@ function useComparison(runs: readonly string[], lines: Lines): { found: Comparis
     if (asked === "") return undefined;
     if (loaded.asked === asked && loaded.stand === stand) return undefined;
     let stopped = false;
+    let retry: ReturnType<typeof setTimeout> | undefined;
     const wait = loaded.asked === asked ? Math.max(0, loaded.at + AGAIN_MILLISECONDS - Date.now()) : 0;
     if (loaded.asked !== asked) setProblem("");
     const timer = setTimeout(() => {
@@ -359,12 +473,15 @@ function useComparison(runs: readonly string[], lines: Lines): { found: Comparis
         setProblem("");
         setLoaded({ asked, stand, at: Date.now() });
       }, (error: unknown) => {
-        if (!stopped) setProblem(error instanceof Error ? error.message : String(error));
+        if (stopped) return;
+        setProblem(error instanceof Error ? error.message : String(error));
+        retry = setTimeout(() => setLoaded((was) => ({ ...was })), RETRY_MILLISECONDS);
       });
     }, wait);
     return () => {
       stopped = true;
       clearTimeout(timer);
+      clearTimeout(retry);
     };
   }, [asked, stand, loaded]);
   // What is shown must be of the runs that are asked for.

@@ -4,6 +4,8 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api";
 import { formatExact, formatNumber } from "../format";
+import type { TableData, Value } from "../tables";
+import { Save } from "./save";
 import { Kinds, Mark, SaidView } from "./said";
 import { Text } from "./text";
 import type { OneExample as Example } from "./types";
@@ -56,7 +58,10 @@ function Whole({ shown }: { shown: Example }) {
       ))}
       {shown.golden !== null && <Block title="golden answer"><Text>{shown.golden}</Text></Block>}
       {shown.references.map((text, i) => <Block key={i} title="also accepted"><Text>{text}</Text></Block>)}
-      <h3>Every evaluation</h3>
+      <div class="chart-head">
+        <h3>Every evaluation</h3>
+        <Save name={`example line ${shown.line}`} table={() => tableOf(shown)} />
+      </div>
       <div class="scroll" tabIndex={0} role="region" aria-label="Every evaluation of this example">
         <table class="evaluations">
           <thead>
@@ -80,6 +85,18 @@ function Whole({ shown }: { shown: Example }) {
       </div>
     </>
   );
+}
+
+const FIELDS = ["step", "correct", "token_correct", "near_tie", "ce", "entropy", "divergence"] as const;
+
+function tableOf({ went }: Example): TableData {
+  return {
+    columns: [...FIELDS, "model"],
+    rows: went.map((each): Value[] => [
+      ...FIELDS.map((field) => typeof each[field] === "boolean" ? String(each[field]) : each[field] as Value),
+      each.said && each.said.same + each.said.other,
+    ]),
+  };
 }
 
 function Block({ title, children }: { title: string; children: ComponentChildren }) {

@@ -1,6 +1,7 @@
 /** The fixed set, example by example: what was asked, what is right, what the model says instead. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { address } from "../api";
 import { formatExact, formatNumber } from "../format";
 import { go, to, value, type Query } from "../route";
 import { OneExample } from "./example";
@@ -30,8 +31,8 @@ export function ExamplesPage({ id, query, version }: { id: string; query: Query;
   const opened = value(query, "example");
   const show = (change: Partial<typeof asked & { example: string }>) =>
     go(to.examples(id, { ...asked, example: opened, ...change }), true);
-  const path = `api/runs/${encodeURIComponent(id)}/examples?${FIELDS
-    .filter((name) => asked[name]).map((name) => `${name}=${encodeURIComponent(asked[name])}`).join("&")}`;
+  const filters = FIELDS.filter((name) => asked[name]).map((name) => `${name}=${encodeURIComponent(asked[name])}`).join("&");
+  const path = `api/runs/${encodeURIComponent(id)}/examples?${filters}`;
 
   const narrow = useMedia(NARROW);
   const height = ROW_PIXELS[narrow ? "narrow" : "wide"] + (asked.against ? AGAINST_PIXELS : 0);
@@ -54,8 +55,10 @@ export function ExamplesPage({ id, query, version }: { id: string; query: Query;
       <div class="page-head">
         <h1 id="examples-title">Examples</h1>
         {about && <p class="page-note" role="status">{counted(about, asked.against)}</p>}
+        <span class="spacer" />
+        {about && about.total > 0 && <Files id={id} filters={filters} n={about.total} />}
       </div>
-      {problem && <p class="empty" role="alert">No examples shown, because {problem}.</p>}
+      {problem && <p class="empty" role="alert">{about ? "Not every example can be loaded now" : "No examples shown"}, because {problem}. Trying again.</p>}
       {about && about.n > 0 && (
         <>
           <Filters about={about} asked={asked} show={show} search={search} />
@@ -100,6 +103,20 @@ export function ExamplesPage({ id, query, version }: { id: string; query: Query;
       )}
       {opened && <OneExample run={id} example={opened} close={() => show({ example: "" })} />}
     </section>
+  );
+}
+
+/** All the rows that fit the filters, also those not loaded, with whole texts. */
+function Files({ id, filters, n }: { id: string; filters: string; n: number }) {
+  return (
+    <span class="choice">
+      {["csv", "json"].map((kind) => (
+        <a
+          key={kind} class="button small" download="" aria-label={`${kind.toUpperCase()}: save these ${formatNumber(n)} examples`}
+          href={address(`api/runs/${encodeURIComponent(id)}/examples.${kind}?${filters}`)}
+        >{kind.toUpperCase()}</a>
+      ))}
+    </span>
   );
 }
 

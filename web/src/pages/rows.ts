@@ -6,6 +6,7 @@ import { pagesOf, type Window } from "./window";
 import type { ExampleRow, ExamplesPage } from "./types";
 
 export const PAGE_SIZE = 100;
+const RETRY_MILLISECONDS = 3000;
 /** Pages kept; those asked for longest ago go first. */
 const MOST_PAGES = 40;
 
@@ -23,6 +24,7 @@ export function useRows(path: string, version: string, view: Window): Rows {
   const [about, setAbout] = useState<Rows["about"]>(null);
   const [problem, setProblem] = useState("");
   const [, drawAgain] = useState(0);
+  const [attempt, tryAgain] = useState(0);
   const key = `${path} ${version}`;
   const current = useRef({ path, version });
 
@@ -35,6 +37,7 @@ export function useRows(path: string, version: string, view: Window): Rows {
   current.current = { path, version };
 
   useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const load = async (page: number) => {
       asked.current.add(page);
       try {
@@ -52,12 +55,15 @@ export function useRows(path: string, version: string, view: Window): Rows {
         drawAgain((n) => n + 1);
       } catch (error) {
         if (current.current.path !== path) return;
+        asked.current.delete(page);
         setProblem(error instanceof Error ? error.message : String(error));
+        timer = setTimeout(() => tryAgain((n) => n + 1), RETRY_MILLISECONDS);
       }
     };
     const wanted = new Set([...pagesOf(view, PAGE_SIZE), ...(pages.current.size ? [] : [0])]);
     for (const page of wanted) if (!asked.current.has(page)) void load(page);
-  }, [key, view.first, view.end]);
+    return () => clearTimeout(timer);
+  }, [key, view.first, view.end, attempt]);
 
   return {
     about, problem,

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
 import { toNumber } from "../fold";
 import {
-  formatDuration, formatExact, formatInterval, formatNumber, formatPercent, formatTime, words,
+  formatDuration, formatExact, formatInterval, formatNumber, formatPercent, formatTime, formatValue, words,
 } from "../format";
 import { go, list, to, value, type Query } from "../route";
 import { Spark } from "../spark";
@@ -66,7 +66,7 @@ export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
             : `${formatNumber(found.length)} of ${formatNumber(lines.runs.length)} shown`}
         </p>
         <span class="spacer" />
-        {found.length > 0 && <Save name="runs" table={() => tableOf(found)} />}
+        {found.length > 0 && <Save name="runs" table={() => tableOf(found)} picture={() => box.current?.querySelector(".runs-table") ?? null} />}
         <CompareButton chosen={chosen} clear={() => choose([])} />
       </div>
       <div class="filters">
@@ -171,7 +171,7 @@ function Row({ run, now, chosen, toggle, edit, find }: {
         {run.best_checkpoint === null ? <None why={run.partial ? "not read yet" : "none judged yet"} /> : (
           <>
             <Text>{run.best_checkpoint}</Text>
-            <span class="sub">{run.best_em === null ? "" : `EM ${formatPercent(run.best_em)}`}</span>
+            <span class="sub" title={formatExact(run.best_em)}>{run.best_em === null ? "" : `EM ${formatPercent(run.best_em)}`}</span>
           </>
         )}
       </td>
@@ -194,11 +194,12 @@ function Curve({ run }: { run: RunLine }) {
   if (run.partial) return <None why="being read" />;
   if (steps.length < 2) return <None why="no curve yet" />;
   const latest = formatNumber(values.at(-1));
+  const exact = formatExact(values.at(-1), what === "EM" ? "" : "nats");
   const told = `${what} over ${formatNumber(steps[0])} to ${formatNumber(steps.at(-1))} steps; latest ${latest}`;
   return (
-    <span class="curve-box" title={told}>
+    <span class="curve-box" title={`${capital(what)}: latest ${exact}`}>
       <Spark series={{ steps, values: values.map(toNumber) }} label={told} />
-      <span class="sub">{capital(what)} {what === "EM" ? formatPercent(values.at(-1)) : latest}</span>
+      <span class="sub">{capital(what)} {what === "EM" ? formatPercent(values.at(-1)) : formatValue(values.at(-1), "nats")}</span>
     </span>
   );
 }
@@ -243,7 +244,7 @@ function Head({ id, title, help, sort, show }: {
   const way = sort === id ? "ascending" : sort === `-${id}` ? "descending" : "none";
   return (
     <th scope="col" role="columnheader" aria-sort={way} class={`head-${id}`}>
-      <button type="button" title={help} onClick={() => show(way === "descending" ? id : `-${id}`)}>
+      <button type="button" class="head" title={help} onClick={() => show(way === "descending" ? id : `-${id}`)}>
         {title}<span class="way" aria-hidden="true">{way === "none" ? "" : way === "ascending" ? "↑" : "↓"}</span>
       </button>
     </th>

@@ -1,22 +1,23 @@
 /** Buttons that save a table as a file, with every digit and every row, also those not drawn. */
 
-import { fileName, toCsv, toJson, type TableData } from "../tables";
+import { contentOf, give, pngOf, toSvg, type Kind } from "../picture";
+import type { TableData } from "../tables";
 
-const KINDS = { CSV: { write: toCsv, type: "text/csv" }, JSON: { write: toJson, type: "application/json" } } as const;
-
-export function Save({ name, table }: { name: string; table: () => TableData }) {
-  const save = (kind: keyof typeof KINDS) => {
-    const { write, type } = KINDS[kind];
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([write(table())], { type: `${type};charset=utf-8` }));
-    link.download = `${fileName(name)}.${kind.toLowerCase()}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+export function Save({ name, table, picture }: {
+  name: string; table: () => TableData;
+  /** What is saved as a picture, if anything: as it stands on the page. */
+  picture?: () => Element | null;
+}) {
+  const save = async (kind: Kind) => {
+    const element = picture?.();
+    if (kind === "CSV" || kind === "JSON") give(contentOf(table(), kind), name, kind);
+    else if (element) give(kind === "SVG" ? toSvg(element, name) : await pngOf(element), name, kind);
   };
+  const kinds: readonly Kind[] = picture ? ["CSV", "JSON", "PNG", "SVG"] : ["CSV", "JSON"];
   return (
     <span class="choice">
-      {(Object.keys(KINDS) as (keyof typeof KINDS)[]).map((kind) => (
-        <button key={kind} type="button" class="button small" onClick={() => save(kind)} aria-label={`${kind}: save ${name}`}>{kind}</button>
+      {kinds.map((kind) => (
+        <button key={kind} type="button" class="button small" onClick={() => void save(kind)} aria-label={`${kind}: save ${name}`}>{kind}</button>
       ))}
     </span>
   );

@@ -96,6 +96,11 @@ export interface OneExample extends ExampleFacts {
   went: (ExampleFacts & { said: Said | null })[];
 }
 
+/** A training curve on all axes. */
+export interface Streaming extends OnAxes {
+  values: Float[];
+}
+
 interface OnAxes {
   steps: number[];
   tokens: Float[];
@@ -110,7 +115,7 @@ export interface Side {
   state: State;
   step: number;
   set: EvalSet | null;
-  streaming: OnAxes & { values: Float[] };
+  streaming: Streaming;
   evals: OnAxes & Record<EvalField, Float[]>;
   final: Record<EvalField, Float | null> & {
     n: number | null;

@@ -1,22 +1,31 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
+import { hasPages } from "../api";
 import { SIGNS } from "../events";
 import { formatAny, formatMoment, formatNumber, formatTime, words } from "../format";
-import { Empty, Fold, type Panel, type PanelProps } from "../panel";
+import { Empty, Fold, Saved, type Panel, type PanelProps } from "../panel";
 import { isOpen } from "../read";
 import type { Float } from "../records";
-import { forget, keep, recall } from "../remember";
 import type { Alert, AlertThread, Snapshot } from "../snapshot";
+import type { TableData } from "../tables";
+import { loadAnnotations, write, type Seen } from "../write";
 
 function Alerts({ view }: PanelProps) {
   const { alerts, alert_history: history, not_checked: notChecked } = view.snapshot;
   const open = alerts.filter(isOpen);
   const pending = alerts.filter(({ state }) => state === "pending");
+  const { seen, tell, problem } = useSeen(view.id, alerts);
   return (
-    <>
+    <Saved name="Alerts" table={() => tableOf(alerts, seen)}>
       {open.length === 0 && <NothingOpen snapshot={view.snapshot} />}
+      {problem && <p class="problem" role="alert">Not saved, because {problem}.</p>}
       <ul class="alerts" aria-live="polite">
-        {open.map((alert) => <Card key={`${alert.rule} ${alert.scope}`} alert={alert} run={view.id} />)}
-        {pending.map((alert) => <Card key={`${alert.rule} ${alert.scope}`} alert={alert} run={view.id} />)}
+        {open.map((alert) => (
+          <Card key={nameOf(alert)} alert={alert} acknowledge={hasPages() && {
+            seen: seen.find((each) => isOf(each, alert)),
+            tell: (isSeen) => void tell(alert, isSeen),
+          }} />
+        ))}
+        {pending.map((alert) => <Card key={nameOf(alert)} alert={alert} acknowledge={false} />)}
       </ul>
       {history.length > 0 && (
         <Fold id="alerts-history" title={`History (${history.length})`}>
@@ -30,15 +39,28 @@ function Alerts({ view }: PanelProps) {
           id="alerts-not-checked" title={`Not checked (${notChecked.length})`}
           startsOpen={open.length === 0}
         >
-          <dl class="not-checked">
-            {notChecked.map(({ rule, reason }) => (
-              <div key={rule}><dt>{rule}</dt><dd>{reason}</dd></div>
-            ))}
-          </dl>
+          <Saved name="Not checked" table={() => ({ columns: ["rule", "because"], rows: notChecked.map(({ rule, reason }) => [rule, reason]) })}>
+            <dl class="not-checked">
+              {notChecked.map(({ rule, reason }) => (
+                <div key={rule}><dt>{rule}</dt><dd>{reason}</dd></div>
+              ))}
+            </dl>
+          </Saved>
         </Fold>
       )}
-    </>
+    </Saved>
   );
+}
+
+/** Every alert as it stands, and the rules that could not look are not among them. */
+function tableOf(alerts: readonly Alert[], seen: readonly Seen[]): TableData {
+  const time = (alert: Alert) => seen.find((each) => isOf(each, alert))?.time ?? null;
+  return {
+    columns: ["rule", "scope", "level", "state", "step", "message", "action", "evidence", "acknowledged"],
+    rows: alerts.map((alert) => [
+      alert.rule, alert.scope, alert.level, alert.state, alert.step, alert.message, alert.action, JSON.stringify(alert.evidence), time(alert),
+    ]),
+  };
 }
 
 function NothingOpen({ snapshot }: { snapshot: Snapshot }) {
@@ -51,11 +73,17 @@ function NothingOpen({ snapshot }: { snapshot: Snapshot }) {
 /** Evidence that is a point in time, in Unix seconds. */
 const TIMES: ReadonlySet<string> = new Set(["last_record", "time"]);
 
-function Card({ alert, run }: { alert: Alert; run: string }) {
-  const [seen, setSeen] = useSeen(run, alert);
+interface Acknowledge {
+  /** By whom it was seen is not known, only that somebody said so. */
+  seen: Seen | undefined;
+  tell: (isSeen: boolean) => void;
+}
+
+function Card({ alert, acknowledge }: { alert: Alert; acknowledge: Acknowledge | false }) {
   const evidence = Object.entries(alert.evidence);
+  const isFresh = isOpen(alert) && !(acknowledge && acknowledge.seen);
   return (
-    <li class={`alert level-${alert.level}${isOpen(alert) && seen === null ? "" : " alert-past"}`}>
+    <li class={`alert level-${alert.level}${isFresh ? "" : " alert-past"}`}>
       <p class="alert-head">
         <span class="level"><span aria-hidden="true">{SIGNS[alert.level]} </span>{alert.level}</span>
         <b>{alert.rule}</b>
@@ -71,37 +99,64 @@ function Card({ alert, run }: { alert: Alert; run: string }) {
           ))}
         </dl>
       )}
-      {isOpen(alert) && (
-        <p class="acknowledge">
-          {seen === null ? (
-            <button
-              type="button" class="button small" onClick={() => setSeen(Date.now() / 1000)}
-              aria-label={`Acknowledge ${alert.rule}${alert.scope ? ` ${alert.scope}` : ""}`}
-            >
-              Acknowledge
-            </button>
-          ) : (
-            <>
-              <span><span aria-hidden="true">✓ </span>acknowledged {formatTime(seen)}, in this browser only; it is still open</span>
-              <button type="button" class="button small" onClick={() => setSeen(null)}>Undo</button>
-            </>
-          )}
-        </p>
-      )}
+      {acknowledge && <Acknowledged alert={alert} {...acknowledge} />}
     </li>
   );
 }
 
-/** When this opening of the alert was acknowledged here; one that escalates asks again. */
-function useSeen(run: string, { rule, scope, state, step }: Alert): [number | null, (time: number | null) => void] {
-  const key = `seen:${run}:${rule}:${scope}:${state}:${step}`;
-  const [, redraw] = useState(0);
-  const stored = Number(recall(key));
-  return [stored > 0 ? stored : null, (time) => {
-    if (time === null) forget(key);
-    else keep(key, String(time));
-    redraw((n) => n + 1);
-  }];
+function Acknowledged({ alert, seen, tell }: { alert: Alert } & Acknowledge) {
+  const name = `${alert.rule}${alert.scope ? ` ${alert.scope}` : ""}`;
+  return (
+    <p class="acknowledge">
+      {seen === undefined ? (
+        <button type="button" class="button small" onClick={() => tell(true)} aria-label={`Acknowledge ${name}`}>Acknowledge</button>
+      ) : (
+        <>
+          <span><span aria-hidden="true">✓ </span>acknowledged by hand at {formatTime(seen.time)}; it is still open</span>
+          <button type="button" class="button small" onClick={() => tell(false)} aria-label={`Withdraw the acknowledgement of ${name}`}>Withdraw</button>
+        </>
+      )}
+    </p>
+  );
+}
+
+/**
+ * Which openings somebody acknowledged: asked for again whenever the alerts may have changed, and the
+ * server loads a page anew when anybody says something.
+ */
+function useSeen(run: string, alerts: readonly Alert[]) {
+  const [seen, set] = useState<readonly Seen[]>([]);
+  const [problem, setProblem] = useState("");
+  const wanted = hasPages() && alerts.some(isOpen);
+  useEffect(() => {
+    if (!wanted) return undefined;
+    let stopped = false;
+    loadAnnotations(run).then(
+      ({ acknowledged }) => { if (!stopped) set(acknowledged); },
+      () => undefined, // what is known stays; the next change asks again
+    );
+    return () => { stopped = true; };
+  }, [run, alerts, wanted]);
+  const tell = async ({ rule, scope, step }: Alert, isSeen: boolean) => {
+    try {
+      const { write_key: key } = await loadAnnotations(run);
+      const { acknowledged = [] } = await write(run, { [isSeen ? "acknowledge" : "withdraw"]: { rule, scope, step } }, key);
+      set(acknowledged);
+      setProblem("");
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    }
+  };
+  return { seen, tell, problem };
+}
+
+/** Whether what somebody acknowledged is this opening of the alert. */
+function isOf(seen: Seen, alert: Alert): boolean {
+  return nameOf(seen) === nameOf(alert) && seen.step === alert.step && isOpen(alert);
+}
+
+function nameOf({ rule, scope }: Pick<Alert, "rule" | "scope">): string {
+  return `${rule} ${scope}`;
 }
 
 /** Each alert with all it went through, the one that changed last on top. */

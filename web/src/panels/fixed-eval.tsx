@@ -40,7 +40,7 @@ function FixedEvalPanel({ view }: PanelProps) {
   const ce = line("CE", "--series-4", ({ ce }) => ce, (r) => [r.ce_low, r.ce_high]);
   const ece = line("ECE", "--series-3", (r) => r.ece, (r) => [r.ece_low, r.ece_high]);
   const { note: _, ...expected } = {
-    ...line("if perfect", "--raw", (r) => r.ece_null), dots: false, dashed: true, width: 1.5,
+    ...line("if perfect", "--raw", (r) => r.ece_null), dots: false, dash: "dashed" as const, width: 1.5,
   };
   return (
     <>
@@ -173,19 +173,19 @@ function Evaluations({ snapshot: { evals, checkpoints, decision, fixed_eval: hel
           <thead>
             <tr>
               <th scope="col">step</th><th scope="col">EM</th><th scope="col">EM low</th><th scope="col">EM high</th>
-              <th scope="col">n</th><th scope="col">CE</th><th scope="col">ECE</th><th scope="col">checkpoint</th>
+              <th scope="col">n</th><th scope="col">CE, nats</th><th scope="col">ECE</th><th scope="col">checkpoint</th>
             </tr>
           </thead>
           <tbody>
             {evals.toReversed().map((each) => (
               <tr key={each.step}>
                 <th scope="row" data-value={each.step}>{formatNumber(each.step)}</th>
-                <td data-value={String(each.em)}>{formatPercent(each.em)}</td>
-                <td data-value={String(each.em_low)}>{formatPercent(each.em_low)}</td>
-                <td data-value={String(each.em_high)}>{formatPercent(each.em_high)}</td>
+                <td data-value={String(each.em)} title={formatExact(each.em)}>{formatPercent(each.em)}</td>
+                <td data-value={String(each.em_low)} title={formatExact(each.em_low)}>{formatPercent(each.em_low)}</td>
+                <td data-value={String(each.em_high)} title={formatExact(each.em_high)}>{formatPercent(each.em_high)}</td>
                 <td data-value={each.n}>{formatNumber(each.n)}</td>
-                <td data-value={String(each.ce)}>{formatNumber(each.ce)}</td>
-                <td data-value={String(each.ece)}>{formatNumber(each.ece)}</td>
+                <td data-value={String(each.ce)} title={formatExact(each.ce, "nats")}>{formatNumber(each.ce)}</td>
+                <td data-value={String(each.ece)} title={formatExact(each.ece)}>{formatNumber(each.ece)}</td>
                 <td class="left">{told(each.step)}</td>
               </tr>
             ))}
@@ -206,7 +206,7 @@ function whyEmpty(snapshot: Snapshot): string {
     return "No evaluation, because this run was given no fixed set. Without held-out examples "
       + "only the training loss is known, and it cannot tell learning from memorising.";
   }
-  return `No evaluation yet. The fixed set holds ${formatNumber(snapshot.run.eval_set.n)} examples.`;
+  return `No evaluation, because the first has not been made yet. The fixed set holds ${formatNumber(snapshot.run.eval_set.n)} examples.`;
 }
 
 export const panel: Panel = {

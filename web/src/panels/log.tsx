@@ -3,7 +3,7 @@ import { Empty, type Panel, type PanelProps } from "../panel";
 
 function Log({ view }: PanelProps) {
   const { notes } = view.snapshot;
-  if (notes.length === 0) return <Empty>No notes: the run has had nothing to say beside its numbers.</Empty>;
+  if (notes.length === 0) return <Empty>No notes, because the run has had nothing to say beside its numbers.</Empty>;
   return (
     <div class="scroll tall" tabIndex={0} role="region" aria-label="Notes of the run" data-data="Log">
       <table class="plain-table log">

@@ -1,9 +1,11 @@
-import { formatNumber, formatShare } from "../format";
+import { formatExact, formatNumber, formatShare } from "../format";
+import { useEffect, useRef } from "preact/hooks";
+import { exporting } from "../marks";
 import { Heat } from "../lora/heat";
 import { Leaders, Troubles } from "../lora/lists";
 import { Profile } from "../lora/profile";
 import { IMPACT, kindTitle, known, nameOf, QUANTITIES, type Quantity } from "../lora/quantities";
-import { AllLayers } from "../lora/table";
+import { AllLayers, everyPart } from "../lora/table";
 import { TimeSlider, useReading } from "../lora/time";
 import { Empty, Fact, Fold, Segments, type Panel, type PanelProps } from "../panel";
 import { useRemembered } from "../remember";
@@ -47,6 +49,8 @@ function Depth({ lora }: { lora: LoraLayers }) {
   const [wanted, choose] = useRemembered("lora-quantity", IDS, "moved");
   const choices = known(lora);
   const quantity = choices.find(({ id }) => id === wanted) ?? choices[0] ?? (QUANTITIES[0] as Quantity);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => exporting(box.current as HTMLElement, { table: () => everyPart(layers) }));
   const inDepth = layers.filter(({ layer }) => layer >= 0);
   const ofStacks = [...new Set(inDepth.map(({ stack }) => stack))]
     .map((stack) => ({ stack, layers: inDepth.filter((layer) => layer.stack === stack) }));
@@ -54,7 +58,7 @@ function Depth({ lora }: { lora: LoraLayers }) {
     .map((some) => new Set(some.map((layer) => nameOf(layer, stacks))));
   return (
     <div class="depth">
-      <div data-picture="Layers by depth">
+      <div data-picture="Layers by depth" data-data="Layers by depth" ref={box}>
         <p class="axis-title">layers by depth at step {formatNumber(lora.step)}, the five largest in full colour</p>
         {ofStacks.map((each) => (
           <Profile
@@ -101,7 +105,7 @@ function Kinds({ kinds }: Pick<LoraLayers, "kinds">) {
         {kinds.map(({ kind, norm, share }) => (
           <Fact
             key={kind} label={kindTitle(kind)}
-            value={hasImpact ? formatShare(share) : `‖ΔW‖ ${formatNumber(norm)}`}
+            value={hasImpact ? formatShare(share) : `‖ΔW‖ ${formatNumber(norm)}`} exact={formatExact(hasImpact ? share : norm)}
             {...(hasImpact ? { note: `‖ΔW‖ ${formatNumber(norm)}` } : {})}
           />
         ))}

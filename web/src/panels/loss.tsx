@@ -25,7 +25,12 @@ function Loss({ view }: PanelProps) {
   const [scale, setScale] = useRemembered("loss-scale", ["linear", "log"] as const, "linear");
   const lines = [...curves(view), ...evaluated(view)];
   if (lines.length === 0) {
-    return <Empty>No loss, because no training step has been recorded yet.</Empty>;
+    return (
+      <Empty>
+        {Object.keys(view.series).length === 0 ? "No loss, because no training step has been recorded yet."
+          : "No loss, because none is among the numbers recorded."}
+      </Empty>
+    );
   }
   const isLog = scale === "log";
   const hidden = isLog ? lines.reduce((n, line) => n + line.series.values.filter((y) => y <= 0).length, 0) : 0;

@@ -1,6 +1,6 @@
 import { address, hasPages } from "../api";
 import { toNumber } from "../fold";
-import { formatChange, formatInterval, formatNumber, formatPercent } from "../format";
+import { formatChange, formatExact, formatInterval, formatNumber, formatPercent } from "../format";
 import { Empty, Segments, type Panel, type PanelProps } from "../panel";
 import { examplesPath } from "../read";
 import { useRemembered } from "../remember";
@@ -85,7 +85,7 @@ function Cell({ look, matrix, run, pattern, bin }: CellProps & { pattern: string
     </>
   );
   return (
-    <td class={shown.kind + place} style={shown.style} data-value={shown.exact}>
+    <td class={shown.kind + place} style={shown.style} data-value={shown.exact} title={shown.exact && formatExact(Number(shown.exact))}>
       {hasPages() ? <a
         href={address(examplesPath(run, bin === undefined ? { pattern } : { pattern, bin }))}
         aria-label={`${pattern}, ${bin === undefined ? "all lengths" : `${dashed(bin)} tokens`}: ${[shown.value, ...shown.notes].join(", ")}. See its examples`}

@@ -1,16 +1,22 @@
-import { useEffect, useRef } from "preact/hooks";
-import { useCursor, useRange } from "../axis";
-import { before, cut, type RunView, type Series } from "../fold";
-import { formatValue } from "../format";
-import { Empty, type Panel, type PanelProps } from "../panel";
+import { useContext, useEffect, useRef, useState } from "preact/hooks";
+import { SharedAxis, useCursor, useRestingRange } from "../axis";
+import { LineChartView } from "../chart";
+import { before, type RunView, type Series } from "../fold";
+import { formatExact, formatValue } from "../format";
+import { Empty, Segments, type Panel, type PanelProps } from "../panel";
 import { exporting } from "../marks";
 import { metric } from "../read";
+import { useRemembered } from "../remember";
 import { Spark } from "../spark";
 
+const FORMS = ["list", "charts"] as const;
+const CHOICES = FORMS.map((id) => ({ id, title: id }));
+
 function Signals({ view, drawn }: PanelProps) {
-  const range = useRange();
   const list = useRef<HTMLUListElement>(null);
   const names = others(view, drawn);
+  // A run whose curves are all its own has them drawn large; beside the known ones they are a list.
+  const [shown, choose] = useRemembered("signals-as", FORMS, drawn.size > 0 ? "list" : "charts");
   useEffect(() => list.current ? exporting(list.current, {
     table: () => ({
       columns: ["name", "title", "unit", "step", "latest"],
@@ -30,28 +36,74 @@ function Signals({ view, drawn }: PanelProps) {
     );
   }
   return (
-    <ul class="signals" ref={list} data-picture="Other signals" data-data="Other signals">
+    <>
+      <Segments name="signals-as" legend="How these signals are shown" choices={CHOICES} chosen={shown} choose={choose} />
+      {shown === "charts" ? <Charts view={view} names={names} /> : (
+        <ul class="signals" ref={list} data-picture="Other signals" data-data="Other signals">
+          {names.map((name) => <Row key={name} view={view} name={name} />)}
+        </ul>
+      )}
+    </>
+  );
+}
+
+function Row({ view, name }: { view: RunView; name: string }) {
+  const { title, unit, help } = metric(view.snapshot, name);
+  const series = view.series[name] as Series;
+  return (
+    <li>
+      <span class="signal-name">{title}<span class="signal-help">{help || name}</span></span>
+      <Curve series={series} label={`${title} by step; latest ${formatValue(series.values.at(-1), unit)}`} />
+      <Latest series={series} unit={unit} />
+    </li>
+  );
+}
+
+function Charts({ view, names }: { view: RunView; names: readonly string[] }) {
+  return (
+    <div class="charts">
       {names.map((name) => {
-        const { title, unit, help } = metric(view.snapshot, name);
+        const { title, unit } = metric(view.snapshot, name);
         const series = view.series[name] as Series;
-        const shown = range ? cut(series, range.first, range.last) : series;
+        const format = (value: number) => formatValue(value, unit);
         return (
-          <li key={name}>
-            <span class="signal-name">{title}<span class="signal-help">{help || name}</span></span>
-            <Spark series={shown} label={`${title} by step; latest ${formatValue(series.values.at(-1), unit)}`} />
-            <Latest series={series} unit={unit} />
-          </li>
+          <LineChartView
+            key={name} title={title} height={130} lines={[{ name: title, series, colour: "--series-1", width: 1.5, unit, format }]}
+            summary={`${title} by step; latest ${format(series.values.at(-1) ?? NaN)}.`}
+          />
         );
       })}
-    </ul>
+    </div>
   );
+}
+
+/** A curve that follows the range of the charts; out of sight it waits for a gesture to end. */
+function Curve({ series, label }: { series: Series; label: string }) {
+  const axis = useContext(SharedAxis);
+  const box = useRef<HTMLSpanElement>(null);
+  const seen = useRef(true);
+  const resting = useRestingRange();
+  const [range, set] = useState(axis.range);
+  useEffect(() => {
+    const watched = new IntersectionObserver(([entry]) => {
+      seen.current = entry?.isIntersecting ?? true;
+      set(axis.range);
+    });
+    watched.observe(box.current as HTMLElement);
+    const off = axis.on((what) => { if (what === "range" && seen.current) set(axis.range); });
+    return () => {
+      watched.disconnect();
+      off();
+    };
+  }, [axis]);
+  return <span ref={box}><Spark series={series} label={label} range={seen.current ? range : resting} /></span>;
 }
 
 /** The value at the cursor of the charts, else the latest. */
 function Latest({ series: { steps, values }, unit }: { series: Series; unit: string }) {
   const cursor = useCursor();
   const i = cursor === null ? values.length - 1 : before(steps, cursor + 1) - 1;
-  return <span class="signal-value">{formatValue(values[i], unit)}</span>;
+  return <span class="signal-value" title={formatExact(values[i], unit)}>{formatValue(values[i], unit)}</span>;
 }
 
 /** Every metric recorded over steps that no other panel draws, by name. */

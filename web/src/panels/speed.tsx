@@ -1,8 +1,11 @@
+import { useEffect, useRef } from "preact/hooks";
 import { LineChartView, type Line } from "../chart";
 import { toNumber, type RunView } from "../fold";
-import { formatLeft, formatNumber, formatShare, formatValue } from "../format";
+import { formatExact, formatLeft, formatNumber, formatShare, formatValue } from "../format";
+import { exporting } from "../marks";
 import { Empty, Fact, type FactProps, type Panel, type PanelProps } from "../panel";
 import { isLeft, metric, series } from "../read";
+import type { Float } from "../records";
 import type { Phase, Snapshot, Throughput } from "../snapshot";
 
 const CURVES = [
@@ -64,17 +67,24 @@ function TimeSplit({ throughput: { time, time_steps: steps } }: { throughput: Th
     const share = time?.[phase];
     return share === undefined ? [] : [{ ...look, share: toNumber(share) }];
   });
-  if (parts.length === 0) return null;
+  return parts.length === 0 ? null : <Split parts={parts} steps={steps} />;
+}
+
+function Split({ parts, steps }: { parts: { title: string; paint: string; share: number }[]; steps: number | undefined }) {
+  const figure = useRef<HTMLElement>(null);
   const told = parts.map(({ title, share }) => `${title} ${formatShare(share)}`).join(", ");
+  useEffect(() => exporting(figure.current as HTMLElement, {
+    table: () => ({ columns: ["phase", "share"], rows: parts.map(({ title, share }) => [title, share]) }),
+  }));
   return (
-    <figure class="split" data-picture="Where the time goes">
+    <figure class="split" ref={figure} data-picture="Where the time goes" data-data="Where the time goes">
       <figcaption class="axis-title">
         where the time goes, over the last {formatNumber(steps)} steps
       </figcaption>
       <div class="split-bar" role="img" aria-label={`Where the time goes: ${told}.`}>
         {parts.filter(({ share }) => share > 0).map(({ title, share, paint }) => (
           <span
-            key={title} title={`${title}: ${formatShare(share)}`}
+            key={title} title={`${title}: ${formatExact(100 * share)}\u202f%`}
             style={{ flexGrow: String(share), background: `var(${paint})` }}
           >
             {share >= 0.12 && formatShare(share)}
@@ -97,8 +107,8 @@ function TimeSplit({ throughput: { time, time_steps: steps } }: { throughput: Th
 function facts(snapshot: Snapshot): FactProps[] {
   const { throughput: speed, latest } = snapshot;
   const found: FactProps[] = [];
-  const add = (label: string, known: unknown, value: string, note?: string) => {
-    if (known !== undefined) found.push(note ? { label, value, note } : { label, value });
+  const add = (label: string, known: Float | undefined, value: string, note = "", unit = "") => {
+    if (known !== undefined) found.push({ label, value, exact: formatExact(known, unit), ...(note ? { note } : {}) });
   };
   const of = (name: string) => formatValue(latest[name], metric(snapshot, name).unit);
   const bytes = (name: string) => formatValue(latest[name], "bytes");
@@ -106,20 +116,20 @@ function facts(snapshot: Snapshot): FactProps[] {
 
   add("Tokens per second", speed.tokens_per_sec, formatNumber(speed.tokens_per_sec),
     speed.mean_tokens_per_sec === undefined ? ""
-      : `${formatNumber(toWhole(speed.mean_tokens_per_sec))} since the start`);
+      : `${formatNumber(toWhole(speed.mean_tokens_per_sec))} since the start`, "tokens/s");
   add("Label tokens per second", speed.label_tokens_per_sec,
-    formatNumber(speed.label_tokens_per_sec), "the loss is computed on these");
-  add("Time per step", speed.step_seconds, formatValue(speed.step_seconds, "s"), "latest");
-  if (isLeft(snapshot)) add("Time left", true, formatLeft(speed.eta_seconds).replace(/ left$/, ""));
+    formatNumber(speed.label_tokens_per_sec), "the loss is computed on these", "tokens/s");
+  add("Time per step", speed.step_seconds, formatValue(speed.step_seconds, "s"), "latest", "s");
+  if (isLeft(snapshot)) add("Time left", speed.eta_seconds, formatLeft(speed.eta_seconds).replace(/ left$/, ""), "", "s");
   add("Tokens in total", speed.total_tokens, formatNumber(speed.total_tokens),
     speed.tokens_per_step === undefined ? "counted"
-      : `counted; ${formatNumber(speed.tokens_per_step)} in the latest step`);
+      : `counted; ${formatNumber(speed.tokens_per_step)} in the latest step`, "tokens");
   add("Padding", speed.padding, formatShare(speed.padding), "of all positions");
   add("Model FLOPs utilisation", speed.mfu, formatShare(speed.mfu),
     ["of the bfloat16 peak", ...when("utilisation/model_flops", of("utilisation/model_flops"))]
       .join("; "));
   if (speed.mfu === undefined) {
-    add("Model FLOP/s", latest["utilisation/model_flops"], of("utilisation/model_flops"));
+    add("Model FLOP/s", latest["utilisation/model_flops"], of("utilisation/model_flops"), "", "FLOP/s");
   }
   add("GPU at work", latest["gpu/utilisation"], formatShare(latest["gpu/utilisation"]),
     [...when("gpu/power", of("gpu/power")), ...when("gpu/temperature", of("gpu/temperature"))]
@@ -127,8 +137,8 @@ function facts(snapshot: Snapshot): FactProps[] {
   add("Device memory", latest["memory/device"] ?? latest["memory/device_peak"],
     bytes(latest["memory/device"] === undefined ? "memory/device_peak" : "memory/device"),
     [...when("memory/device_peak", `peak ${bytes("memory/device_peak")}`),
-      ...when("memory/device_reserved", `reserved ${bytes("memory/device_reserved")}`)].join(", "));
-  add("Host memory", latest["memory/host"], bytes("memory/host"), "of the training process");
+      ...when("memory/device_reserved", `reserved ${bytes("memory/device_reserved")}`)].join(", "), "bytes");
+  add("Host memory", latest["memory/host"], bytes("memory/host"), "of the training process", "bytes");
   return found;
 }
 

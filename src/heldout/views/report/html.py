@@ -19,6 +19,7 @@ from urllib.parse import quote
 from heldout.derive.history import History
 from heldout.errors import HeldoutError
 from heldout.records import encode
+from heldout.views.report.examples import STYLE, examples_section
 from heldout.views.report.text import verdict_lines
 from heldout.views.series import thinned
 from heldout.views.snapshot import lora, snapshot
@@ -45,6 +46,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="page"></div>
+{examples}
 <noscript><pre>{words}</pre></noscript>
 <script type="application/json" id="heldout-data">{data}</script>
 <script>{script}</script>
@@ -53,10 +55,18 @@ _PAGE = """<!doctype html>
 """
 
 
-def html_report(name: str, history: History, written: float, built: Path = BUILT) -> str:
+def html_report(
+    name: str,
+    history: History,
+    written: float,
+    *,
+    built: Path = BUILT,
+    examples_from: Path | None = None,
+) -> str:
     """Return the file for the run called `name`, as of `written` (Unix seconds).
 
-    Raises `HeldoutError` when the page was not built.
+    With the run's folder as `examples_from` it holds what the examples of the fixed set say; else it says
+    that it does not. Raises `HeldoutError` when the page was not built.
     """
     try:
         script = (built / "report.js").read_text("utf-8")
@@ -68,6 +78,7 @@ def html_report(name: str, history: History, written: float, built: Path = BUILT
     # Inside the element: no end tag, and nothing that HTML takes for the begin of a comment.
     script = re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
     style = re.sub(r"</(?=style)", r"<\\/", style, flags=re.IGNORECASE)
+    style += STYLE
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -78,6 +89,7 @@ def html_report(name: str, history: History, written: float, built: Path = BUILT
         title=html.escape(_readable(f"{name} · heldout report")),
         icon=base64.b64encode(_ICON.encode()).decode(),
         style=style,
+        examples=examples_section(history, examples_from),
         words=html.escape(_readable("\n".join(verdict_lines(history)))),
         data=encode(report_data(name, history, written)).decode().replace("<", "\\u003c"),
         script=script,

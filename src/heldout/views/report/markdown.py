@@ -87,7 +87,7 @@ def _numbers(history: History, now: Mapping[str, Any]) -> Iterator[str]:
         yield from ["", *(f"- {escaped(line)}" for line in lines)] if lines else []
         return
     yield f"| at step {last['step']:,} | value | 95 % interval | of |"
-    yield "|---|---|---|---|"
+    yield "|---|---:|---:|---:|"
     em = f"{last['em_low']:.1%} to {last['em_high']:.1%}"
     yield f"| Exact match | {last['em']:.1%} | {em} | {last['n']:,} examples |"
     ce = f"{last['ce_low']:.3f} to {last['ce_high']:.3f}"
@@ -110,7 +110,7 @@ def _evaluations(now: Mapping[str, Any]) -> Iterator[str]:
     tied = now["fixed_eval"]["tied"]
     shown = evals if len(evals) <= MOST_EVALS else [evals[0], *evals[1 - MOST_EVALS :]]
     yield "| step | checkpoint | exact match | CE | ECE |"
-    yield "|---|---|---|---|---|"
+    yield "|---:|---|---:|---:|---:|"
     for each in shown:
         path = saved.get(each["step"], "")
         best = " (best)" if tied and path == tied[0] else " (tied)" if path in tied else ""
@@ -129,7 +129,7 @@ def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         return
     yield "| pattern | exact match | of |"
-    yield "|---|---|---|"
+    yield "|---|---:|---:|"
     for row in sorted(rows, key=lambda row: row["em"] or 0.0):
         name = "(no pattern)" if row["pattern"] == UNMATCHED else escaped(row["pattern"])
         rate = f"{row['em']:.1%} [{row['em_low']:.1%}, {row['em_high']:.1%}]"
@@ -144,7 +144,7 @@ def _alerts(now: Mapping[str, Any], past: Sequence[Past]) -> Iterator[str]:
         yield "None open."
     for alert in shown:
         level = alert["level"].upper()
-        yield f"- **{level}** {escaped(alert['message'])} (since step {alert['step']:,})"
+        yield f"- **{level}** {escaped(alert['message'])} (since step {alert['step']:,})\\"
         yield f"  What to do: {escaped(alert['action'])}"
     for each in past:
         steps = f"step {each.opened:,} to {each.last.step:,}"

@@ -1,6 +1,7 @@
 """A run in a terminal: live, as one frame, or as lines for a log.
 
 It reads the journal as it grows and never writes. The same fold and the same snapshot as the page's.
+Another tool's log is read and judged anew whenever it has changed.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from heldout.errors import HeldoutError, RunNotFound
+from heldout.errors import DataError, HeldoutError, RunNotFound
+from heldout.store.foreign import READERS, is_journal
 from heldout.store.journal import FILE_NAME
 from heldout.store.runs import list_runs, open_run
 from heldout.views.follow import Follower
 from heldout.views.report.data import exit_code
 from heldout.views.terminal.watch_blocks import Lines
-from heldout.views.terminal.watch_frame import KEYS, Shown, frame, reading
+from heldout.views.terminal.watch_frame import KEYS, LOG_KEYS, Shown, frame, reading
 from heldout.views.terminal.watch_list import Entry, runs_frame
+from heldout.views.terminal.watch_log import LogFollower, Read
 from heldout.views.terminal.watch_plain import plain_lines
 from heldout.views.terminal.watch_text import clean
 
@@ -37,9 +40,9 @@ PART_BYTES = 1 << 23
 class RunView:
     """One run on the screen."""
 
-    def __init__(self, journal: Path) -> None:
-        self.name = journal.parent.name if journal.name == FILE_NAME else journal.name
-        self._follower = Follower(journal)
+    def __init__(self, follower: Follower | LogFollower) -> None:
+        self.is_log = isinstance(follower, LogFollower)
+        self._follower = follower
         self._behind = True
         self._shown: Shown | None = None
         self._trouble = ""
@@ -48,22 +51,26 @@ class RunView:
         """Fold what is new; returns whether there is something else to draw."""
         try:
             news = self._follower.advance(PART_BYTES)
-        except OSError as error:
-            told, self._trouble = self._trouble, f"cannot be read: {error.strerror or error}"
+        except (OSError, DataError) as error:
+            reason = error.strerror if isinstance(error, OSError) else ""
+            told, self._trouble = self._trouble, f"cannot be read: {reason or error}"
             return told != self._trouble
         cured, self._trouble = bool(self._trouble), ""
         self._behind = news.behind
         if not self._behind and (news or self._shown is None):
-            self._shown = Shown.of(self.name, self._follower.history)
+            self._shown = Shown.of(_name(self._follower), self._follower.history)
         return bool(news) or cured
 
     def draw(self, clock: float, width: int, height: int) -> Lines:
         """The frame as it stands."""
-        keys = f"{KEYS}   {clean(self._trouble)}" if self._trouble else KEYS
+        keys = LOG_KEYS if self.is_log else KEYS
+        keys = f"{keys}   {clean(self._trouble)}" if self._trouble else keys
         if self._shown is None:
+            if self.is_log:
+                return reading(_name(self._follower), None, width, height, keys)
             size = self._follower.path.stat().st_size if not self._trouble else 0
             share = self._follower.offset / size if size else 0.0
-            return reading(self.name, share, width, height, keys)
+            return reading(_name(self._follower), share, width, height, keys)
         return frame(self._shown, clock, width, height, keys)
 
 
@@ -129,24 +136,28 @@ class ListView:
         return False
 
 
-def watch(path: Path, console: Console) -> None:
+def watch(path: Path, console: Console, read: Read) -> None:
     """Show the run at `path`, the latest of a folder, until q or Ctrl-C.
 
-    Raises `RunNotFound` when there is no folder, and `HeldoutError` without a terminal.
+    `read` reads and judges another tool's log. Raises `RunNotFound` when there is no folder, and
+    `HeldoutError` without a terminal.
     """
-    if not (console.is_terminal and _is_terminal_input()):
+    if not (console.is_terminal and _is_terminal_input()) or console.is_dumb_terminal:
         raise HeldoutError(
-            "the live view needs a terminal. Without one: heldout watch --plain, or --once"
+            "the live view needs a terminal that it can draw in (TERM is not dumb). "
+            "Without one: heldout watch --plain, or --once"
         )
     from heldout.views.terminal.watch_screen import opened
 
     if not path.exists():
         raise RunNotFound(f"{path}: no such file or folder")
     listed = ListView(_root(path))
-    begun = path.is_file() or list_runs(path)
-    view: RunView | ListView = RunView(open_run(path)) if begun else listed
+    begun = path.is_file() or list_runs(path) or _is_log(path)
+    view: RunView | ListView = RunView(_followed(path, read)) if begun else listed
     with suppress(KeyboardInterrupt), opened(console) as screen:
         due, size = 0.0, (0, 0)
+        if isinstance(view, RunView) and view.is_log:  # no key is heard while it is read
+            screen.draw(view.draw(time.time(), *screen.size))
         while True:
             changed = view.look()
             now = time.monotonic()
@@ -158,20 +169,21 @@ def watch(path: Path, console: Console) -> None:
                 if key == "q":
                     return
                 if isinstance(view, RunView):
-                    view = listed if key == "b" else view
+                    view = listed if key == "b" and not view.is_log else view
                 elif key in ("up", "down"):
                     view.move(-1 if key == "up" else 1)
                 elif key == "enter" and view.chosen is not None:
-                    view = RunView(view.chosen / FILE_NAME)
+                    view = RunView(Follower(view.chosen / FILE_NAME))
 
 
-def once(path: Path, console: Console) -> int:
+def once(path: Path, console: Console, read: Read) -> int:
     """Print one frame of the run at `path`, as long as it has to be; returns report's exit code.
 
-    Raises `RunNotFound` when there is no run, and `HeldoutError` when it cannot be read.
+    Raises `HeldoutError` when there is nothing to read.
     """
-    follower = _read(open_run(path))
-    shown = Shown.of(follower.path.parent.name, follower.history)
+    follower = _followed(path, read)
+    _advance(follower)
+    shown = Shown.of(_name(follower), follower.history)
     for line in frame(shown, time.time(), console.width, None, keys=""):
         line.rstrip()
         console.print(line, no_wrap=True, overflow="crop", soft_wrap=False)
@@ -179,30 +191,68 @@ def once(path: Path, console: Console) -> int:
 
 
 def plain(
-    path: Path, tell: Callable[[str], None], sleep: Callable[[float], None] | None = time.sleep
+    path: Path,
+    tell: Callable[[str], None],
+    read: Read,
+    sleep: Callable[[float], None] | None = time.sleep,
 ) -> int:
     """Tell what has happened in the run at `path` a line each, then what happens, until it ends.
 
     Without `sleep` it ends with what is there. Returns report's exit code. Raises as `once`.
     """
-    follower = Follower(open_run(path))
+    follower = _followed(path, read)
+    told: set[str] = set()
     last = ""
 
     def tell_once(line: str) -> None:
         nonlocal last
-        if line != last:  # a decision is recorded again when only its evidence changed
+        # A decision is recorded again when only its evidence changed; a log is read from its begin.
+        if line != last and line not in told:
             tell(line)
         last = line
+        if isinstance(follower, LogFollower):
+            told.add(line)
 
     while True:
-        _advance(follower, tell_once)
+        try:
+            _advance(follower, tell_once)
+        except DataError:  # a log that was just being written
+            if not follower.offset:
+                raise
         history = follower.history
         if sleep is None or history.ended or history.state == "died":
             return exit_code(history)
         sleep(PLAIN_SECONDS)
 
 
-def _advance(follower: Follower, tell: Callable[[str], None]) -> None:
+def _followed(path: Path, read: Read) -> Follower | LogFollower:
+    """Who follows the run at `path`. Raises `RunNotFound`."""
+    if not path.exists():
+        raise RunNotFound(f"{path}: no such file or folder")
+    try:
+        return Follower(open_run(path)) if is_journal(path) else LogFollower(path, read)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        return any(reader.accepts(path) for reader in READERS)
+    except OSError:
+        return False
+
+
+def _name(follower: Follower | LogFollower) -> str:
+    """The run's name: its folder's, and a log's own where it tells one."""
+    path, run = follower.path, follower.history.run
+    if isinstance(follower, Follower):
+        return path.parent.name if path.name == FILE_NAME else path.name
+    return run.id if run else path.name
+
+
+def _advance(
+    follower: Follower | LogFollower, tell: Callable[[str], None] = lambda line: None
+) -> None:
     behind = True
     while behind:
         try:
@@ -214,17 +264,8 @@ def _advance(follower: Follower, tell: Callable[[str], None]) -> None:
         behind = news.behind
 
 
-def _read(journal: Path) -> Follower:
-    follower = Follower(journal)
-    try:
-        follower.advance()
-    except OSError as error:
-        raise _unreadable(journal, error) from error
-    return follower
-
-
-def _unreadable(path: Path, error: OSError) -> HeldoutError:
-    return HeldoutError(f"{path}: cannot be read: {error.strerror or error}")
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _root(path: Path) -> Path:

@@ -32,6 +32,8 @@ MARKED = ("loss/step", "loss/logged", "loss/streaming")
 CHARTS = ("loss/step", "entropy/train", "grad/norm", "learning_rate")
 """The curves that are drawn where there is room."""
 PHASES = {"forward_backward": "forward and backward", "data": "waiting for data"}
+BUCKETS_A_COLUMN = 16
+"""Stretches of steps whose lowest and highest value a column of characters is drawn from."""
 LAST_EVALS = 10
 MANY = 10_000
 
@@ -155,13 +157,13 @@ def _curve(series: Series, columns: Columns, title: str, unit: str) -> Block:
         note = f"{series.last:.4g} {unit}".strip()
         broken = [_not_finite(columns.get(each)) for each in MARKED]
         marks = np.unique(np.concatenate(broken))
-        values = series.values
+        steps, values = series.minmax(BUCKETS_A_COLUMN * max(1, width))
         note += ", log scale" if is_log(values) else ""
         if len(marks) == 1:
             note += f"  ✕ at step {marks[0]:,}"
         elif len(marks):
             note += f"  ✕ at {len(marks):,} steps, last {marks[-1]:,}"
-        lines = curve(series.steps, values, marks, width, max(2, height - 1), "cyan")
+        lines = curve(steps, values, marks, width, max(2, height - 1), "cyan")
         return [heading(title, width, note), *lines]
 
     return Block(draw, least=4, elastic=True)

@@ -35,6 +35,8 @@ MOST_GROWN = 8
 QUIET_SECONDS = 120.0
 """A running run silent for longer is pointed out, as on the page."""
 KEYS = "q quit   b runs"
+LOG_KEYS = "q quit"
+"""For another tool's log, beside which no others are listed."""
 WORDS = {"stop": "STOP", "roll-back": "ROLL BACK", "continue": "CONTINUE", "none": "DONE"}
 USE = {"stop": "Use", "roll-back": "Use", "continue": "Best so far:", "none": "Use"}
 
@@ -91,10 +93,11 @@ def frame(shown: Shown, clock: float, width: int, height: int | None, keys: str 
     return [fit(line, width) if line.cell_len > width else line for line in [*lines, *foot]]
 
 
-def reading(name: str, share: float, width: int, height: int, keys: str = KEYS) -> Lines:
-    """The frame while a long journal is read for the first time."""
-    told = Text.assemble((clean(name), "bold"), f"  reading the journal, {share:.0%}", no_wrap=True)
-    lines = [told, Text(bar(share, max(1, width - 1)), style="cyan")]
+def reading(name: str, share: float | None, width: int, height: int, keys: str = KEYS) -> Lines:
+    """The frame while a long journal is read for the first time; without a `share`, another tool's log."""
+    done = "  reading the log" if share is None else f"  reading the journal, {share:.0%}"
+    told = Text.assemble((clean(name), "bold"), done, no_wrap=True)
+    lines = [told, Text(bar(share or 0.0, max(1, width - 1)), style="cyan")]
     lines += [Text()] * (height - 3)
     return [fit(line, width) for line in [*lines, Text(keys, style="dim")]][:height]
 

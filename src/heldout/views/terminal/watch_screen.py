@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console, ConsoleDimensions
@@ -86,7 +86,10 @@ class Screen:
         ready, _, _ = select.select([self._keyboard], [], [], seconds)
         if not ready:
             return []
-        data = os.read(self._keyboard, 1024)
+        try:
+            data = os.read(self._keyboard, 1024)
+        except OSError:
+            data = b""
         return parse_keys(data.decode("utf-8", "replace")) if data else ["q"]
 
     def _encoded(self, line: Text) -> str:
@@ -115,9 +118,10 @@ def opened(console: Console) -> Iterator[Screen]:
         console.file.flush()
         yield Screen(console, keyboard)
     finally:
-        console.file.write(LEAVE)
-        console.file.flush()
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        with suppress(OSError, termios.error):  # the terminal itself may be gone
+            console.file.write(LEAVE)
+            console.file.flush()
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

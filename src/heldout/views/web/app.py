@@ -5,14 +5,16 @@
     /api/runs                     the runs, newest first
     /api/changes                  the runs that have changed, as it happens
     /api/compare                  several runs on shared axes
+    /api/compare/curves           their training curves in a part of an axis, finer
     /api/runs/{id}                all a page draws, and the cursor to go on from
     /api/runs/{id}/events         what was appended since the cursor, as it happens
     /api/runs/{id}/series         its series between two steps, thinned
     /api/runs/{id}/layers/{step}  its layers as they were read at a step
     /api/runs/{id}/export.{kind}  the run as a file
     /api/runs/{id}/examples       the examples of its fixed set, filtered and in pages
+    /api/runs/{id}/examples.{kind}  all that are so filtered, as a file
     /api/runs/{id}/examples/{ex}  one of them with all its evaluations
-    /api/runs/{id}/annotations    (POST) the run's tags and note
+    /api/runs/{id}/annotations    what people say of the run and its alerts; POST adds to it
 
 It opens no file but journals in the folder, what viewers found of their trainers' life and what people
 said of the runs beside them, the fixed sets that the runs name, and its own built pages. It writes
@@ -31,7 +33,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import uvicorn
@@ -49,14 +51,14 @@ from starlette.types import Scope
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError, HeldoutError, RunNotFound
 from heldout.records import encode
-from heldout.store.annotations import annotate
-from heldout.store.runs import find_run
 from heldout.views.export import EXPORTERS
 from heldout.views.series import thinned
 from heldout.views.snapshot import lora
 from heldout.views.web.compare import (
     MOST_RUNS,
+    Part,
     Scored,
+    curve,
     differences,
     pair,
     settings,
@@ -64,11 +66,16 @@ from heldout.views.web.compare import (
     why_not,
 )
 from heldout.views.web.examples import Other, Query, one, page
+from heldout.views.web.examples_file import KINDS as FILES
+from heldout.views.web.examples_file import rows as example_rows
 from heldout.views.web.guard import SECURITY_HEADERS, Guard, is_loopback
+from heldout.views.web.limits import configured
 from heldout.views.web.runs_index import RunsIndex
 from heldout.views.web.set_file import SetFile
 from heldout.views.web.tail import Tail, Tails
-from heldout.views.web.writes import read_write
+from heldout.views.web.writes import OF_ALERTS, read_write, what_stands, write_down, write_seen
+
+T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
 RETRY_MILLISECONDS = 1000
@@ -85,11 +92,17 @@ source checkout, then load this page again:</p>
 
 
 def create_app(
-    root: Path, *, token: str | None = None, hosts: Collection[str] = (), static: Path = STATIC
+    root: Path,
+    *,
+    token: str | None = None,
+    hosts: Collection[str] = (),
+    static: Path = STATIC,
+    framed: bool = False,
 ) -> Starlette:
     """Build the server of the runs in `root`.
 
-    `hosts` are names to answer to besides localhost. Raises `ConfigError` when one of them can be
+    `hosts` are names to answer to besides localhost. A `framed` page may be shown inside another one
+    of this machine, as a notebook is. Raises `ConfigError` when one of them can be
     reached from another machine and there is no `token`.
     """
     open_hosts = sorted(host for host in hosts if not is_loopback(host))
@@ -103,24 +116,28 @@ def create_app(
             Route("/api/runs", _runs),
             Route("/api/changes", _list_events),
             Route("/api/compare", _compare),
+            Route("/api/compare/curves", _compare_curves),
             Route("/api/runs/{id}", _run),
             Route("/api/runs/{id}/events", _events),
             Route("/api/runs/{id}/series", _series),
-            Route("/api/runs/{id}/layers/{step:int}", _layers),
+            Route("/api/runs/{id}/layers/{step}", _layers),
             Route("/api/runs/{id}/examples", _examples),
+            Route("/api/runs/{id}/examples.{kind}", _examples_file),
             Route("/api/runs/{id}/examples/{example}", _example),
             Route("/api/runs/{id}/annotations", _annotate, methods=["POST"]),
+            Route("/api/runs/{id}/annotations", _annotations),
             Route("/api/runs/{id}/export.{kind}", _export),
             Mount("/assets", _Assets(directory=static / "assets", check_dir=False)),
         ],
         middleware=[
-            Middleware(Guard, token=token or None, hosts=hosts),
+            Middleware(Guard, token=token or None, hosts=hosts, framed=framed),
             Middleware(GZipMiddleware, compresslevel=5),
         ],
         exception_handlers={
             RunNotFound: _not_found,
             ConfigError: _bad_request,
             DataError: _bad_request,
+            OSError: _unreadable,
             HTTPException: _http_error,
             Exception: _server_error,
         },
@@ -140,24 +157,23 @@ def serve(
     *,
     token: str | None = None,
     ready: Callable[[str], None] | None = None,
+    framed: bool = False,
 ) -> None:
     """Serve the runs in `root` until interrupted; `ready` gets the address to open.
 
-    Port 0 takes a free one. A host beyond this machine gets a token, made here if none is given.
-    Raises `HeldoutError` when the address cannot be listened on.
+    Port 0 takes a free one. Who may frame a `framed` page: see `create_app`. A host beyond this machine
+    gets a token, made here if none is given. Raises `HeldoutError` when the address cannot be listened
+    on.
     """
     hosts = _names(host)
     if not is_loopback(host):
         token = token or secrets.token_urlsafe(24)
-    app = create_app(root, token=token, hosts=hosts)
+    app = create_app(root, token=token, hosts=hosts, framed=framed)
     listener = _listen(host, port)
     if ready is not None:
         ready(_address(host, listener.getsockname()[1], token))
-    config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=2
-    )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end this: no traceback
-        _Server(config, app.state.tails, app.state.index).run(sockets=[listener])
+        _Server(configured(app), app.state.tails, app.state.index).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -200,13 +216,14 @@ async def _no_icon(request: Request) -> Response:
 
 async def _runs(request: Request) -> Response:
     index: RunsIndex = request.app.state.index
-    found = await index.lines()
-    if "brief" in request.query_params:
+    brief = "brief" in request.query_params
+    found = await index.lines(complete=not brief)
+    if brief:
         known = {"ETag": f'"{found["version"]}"', "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == known["ETag"]:
             return Response(status_code=304, headers=known)
-        brief = [{field: line[field] for field in BRIEF} for line in found["runs"]]
-        return _json({"runs": brief}, headers=known)
+        lines = [{field: line[field] for field in BRIEF} for line in found["runs"]]
+        return _json({"runs": lines}, headers=known)
     return _json({**found, "write_key": request.app.state.write_key})
 
 
@@ -225,33 +242,52 @@ async def _lines(index: RunsIndex, since: str) -> AsyncIterator[bytes]:
             yield b"id: %s\ndata: %s\n\n" % (event[0].encode(), event[1])
 
 
+async def _annotations(request: Request) -> Response:
+    tail = await _tail(request)
+    stands = await tail.ask(partial(what_stands, tail.path.parent))
+    return _json({**stands, "write_key": request.app.state.write_key})
+
+
 async def _annotate(request: Request) -> Response:
     said = await read_write(request, request.app.state.write_key)
-    tags, note = said.get("tags", []), said.get("note", "")
-    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        raise ConfigError("tags must be a list of texts")
-    if not isinstance(note, str):
-        raise ConfigError("the note must be a text")
-    tails: Tails = request.app.state.tails
-    folder = await run_in_threadpool(find_run, tails.root, request.path_params["id"])
+    tail = await _tail(request)
+    folder = tail.path.parent
     try:
-        stands = await run_in_threadpool(annotate, folder, tags, note)
-    except DataError:
+        if any(name in said for name in OF_ALERTS):
+            stands = await tail.ask(partial(write_seen, folder, said))
+        else:
+            stands = await run_in_threadpool(write_down, folder, said)
+    except (ConfigError, DataError):
         raise
     except HeldoutError as error:
         raise HTTPException(409, str(error)) from error
     index: RunsIndex = request.app.state.index
     await index.look_now()
-    return _json({"tags": stands.tags, "note": stands.note})
+    return _json(stands)
 
 
 async def _examples(request: Request) -> Response:
+    return _json(await _ask_examples(request, page))
+
+
+async def _examples_file(request: Request) -> Response:
+    kind = request.path_params["kind"]
+    if kind not in FILES:
+        raise HTTPException(404, "examples are given as csv or json")
+    media_type, write = FILES[kind]
+    found = await _ask_examples(request, example_rows)
+    name = f"{request.path_params['id']}-examples.{kind}"
+    return _file(await run_in_threadpool(write, found), name, media_type)
+
+
+async def _ask_examples(request: Request, question: Callable[..., T]) -> T:
+    """What `question` makes of the examples that the address asks for."""
     query = Query.of(request.query_params)
     tail, against = await _tail(request), request.query_params.get("against", "")
     other = await _other(request, tail, against) if against else None
     file = _set_file(request, tail)
     beside = tail.path.parent
-    return _json(await tail.ask(lambda history: page(history, query, file, beside, other)))
+    return await tail.ask(lambda history: question(history, query, file, beside, other))
 
 
 async def _other(request: Request, tail: Tail, name: str) -> Other:
@@ -282,14 +318,30 @@ def _set_file(request: Request, tail: Tail) -> SetFile:
     return file
 
 
-async def _compare(request: Request) -> Response:
+async def _compared(request: Request) -> list[tuple[str, Tail]]:
+    """The runs that are to be compared, the reference first."""
     names = [name for name in dict.fromkeys(request.query_params.getlist("run")) if name]
     if not 1 <= len(names) <= MOST_RUNS:
         raise ConfigError(f"name 1 to {MOST_RUNS} runs to compare")
     tails: Tails = request.app.state.tails
-    asked = [(name, await tails.find(name)) for name in names]
+    return [(name, await tails.find(name)) for name in names]
+
+
+async def _compare_curves(request: Request) -> Response:
+    part = Part.of(request.query_params)
+    curves = [
+        await tail.ask(partial(_curve, name, tail, part)) for name, tail in await _compared(request)
+    ]
+    return _json({"curves": curves})
+
+
+def _curve(name: str, tail: Tail, part: Part, history: History) -> dict[str, Any]:
+    return curve(name, history, tail.clock, part)
+
+
+async def _compare(request: Request) -> Response:
     sides, found, scored = [], [], []
-    for name, tail in asked:
+    for name, tail in await _compared(request):
         sides.append(await tail.ask(partial(_side, name, tail)))
         found.append(await tail.ask(settings))
         scored.append(await tail.ask(partial(Scored.of, name)))
@@ -343,7 +395,10 @@ async def _series(request: Request) -> Response:
 
 
 async def _layers(request: Request) -> Response:
-    step: int = request.path_params["step"]
+    text: str = request.path_params["step"]
+    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        raise HTTPException(400, "the step is not a number")
+    step = int(text)
     tail = await _tail(request)
     found = await tail.ask(lambda history: _read_at(history, step))
     if found is None:
@@ -363,11 +418,14 @@ async def _export(request: Request) -> Response:
         raise HTTPException(404, "no such export")
     exporter = found[0]
     data = await (await _tail(request)).export(exporter)
-    name = f"{request.path_params['id']}.{kind}"
+    return _file(data, f"{request.path_params['id']}.{kind}", exporter.media_type)
+
+
+def _file(data: bytes, name: str, media_type: str) -> Response:
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
     headers = {"Content-Disposition": disposition}
-    return Response(data, media_type=exporter.media_type, headers=headers)
+    return Response(data, media_type=media_type, headers=headers)
 
 
 async def _tail(request: Request) -> Tail:
@@ -385,6 +443,12 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _bad_request(request: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, 400)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    reason = os.strerror(error.errno) if error.errno else "no reason given"
+    return _json({"error": f"a file of this run cannot be read: {reason}"}, 503)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -4,7 +4,8 @@ whether one answers the same fixed set better than another, example by example.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from heldout.derive.clock import Clock
 from heldout.derive.columns import Series
 from heldout.derive.comparison import Since, between
 from heldout.derive.history import History
+from heldout.errors import ConfigError
 from heldout.records import Item, encode
 
 MOST_RUNS = 8
@@ -25,6 +27,7 @@ TOKENS = "throughput/total_tokens"
 SPEED = "throughput/tokens_per_second"
 EVAL_FIELDS = ("em", "em_low", "em_high", "ce", "ce_low", "ce_high", "ece", "ece_low", "ece_high")
 MOST_VALUE = 300
+AXES = ("steps", "tokens", "seconds")
 FACTS = ("model", "learning_rate", "total_steps", "source")
 
 
@@ -56,6 +59,40 @@ def side(name: str, history: History, clock: Clock) -> dict[str, Any]:
             "action": decision.action if decision else None,
         },
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What of an axis is looked at, both ends included."""
+
+    axis: str
+    first: float
+    last: float
+
+    @classmethod
+    def of(cls, asked: Mapping[str, str]) -> Part:
+        """Read it from the query of an address. Raises `ConfigError` for what is none."""
+        axis = asked.get("axis", "steps")
+        if axis not in AXES:
+            raise ConfigError(f"an axis is one of {', '.join(AXES)}")
+        try:
+            first, last = float(asked.get("first", "")), float(asked.get("last", ""))
+        except ValueError:
+            raise ConfigError("first and last must be numbers") from None
+        if not -math.inf < first <= last < math.inf:
+            raise ConfigError("first must not be above last, and both finite")
+        return cls(axis=axis, first=first, last=last)
+
+
+def curve(name: str, history: History, clock: Clock, part: Part) -> dict[str, Any]:
+    """Return one run's streaming CE within `part`, thinned less than over the whole run.
+
+    One point on either side is with it, so that the line can leave the picture.
+    """
+    axes = _Axes(history.columns.get(TOKENS), clock.seconds)
+    first, last = axes.steps_of(part)
+    steps, values = history.columns.get(STREAMING).minmax(BUCKETS, first, last)
+    return {"id": name, **axes.at(steps.tolist()), "values": values.tolist()}
 
 
 def settings(history: History) -> dict[str, str]:
@@ -150,6 +187,17 @@ class _Axes:
         for name, (known, values) in self._by_name.items():
             found[name] = [_before(known, values, step) for step in steps] if known else []
         return found
+
+    def steps_of(self, part: Part) -> tuple[int, int]:
+        """The first and the last step of a part, one recorded step more on either side."""
+        if part.axis == "steps":
+            return math.floor(part.first) - 1, math.ceil(part.last) + 1
+        steps, values = self._by_name[part.axis]
+        if not steps:
+            return 0, -1
+        first = bisect_left(values, part.first) - 1
+        last = bisect_right(values, part.last)
+        return steps[max(0, first)], steps[min(len(steps) - 1, last)]
 
 
 def _before(steps: list[int], values: list[float], step: int) -> float:

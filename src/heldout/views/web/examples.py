@@ -76,6 +76,34 @@ class Other:
     items: Mapping[str, Item]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The rows that a query asks for, all of them and in its order, and what they were chosen from."""
+
+    rows: list[tuple[Example, frozenset[str]]]
+    """Each with the kinds it is of."""
+    every: list[Example]
+    kinds: list[frozenset[str]]
+    """Of `every`."""
+    texts: Texts
+
+
+def choose(
+    history: History, query: Query, file: SetFile, beside: Path, other: Other | None = None
+) -> Chosen:
+    """Filter and sort the examples of the latest evaluation as `query` asks."""
+    every = examples(history)
+    texts = file.texts(history.run, [example.item.id for example in every], beside)
+    kinds = [example.kinds | _against(example.item, other) for example in every]
+    rows = [
+        (example, of)
+        for example, of in zip(every, kinds, strict=True)
+        if _fits(example, of, query, texts)
+    ]
+    rows.sort(key=lambda pair: _sort_key(pair[0], query.sort), reverse=query.descending)
+    return Chosen(rows=rows, every=every, kinds=kinds, texts=texts)
+
+
 def page(
     history: History, query: Query, file: SetFile, beside: Path, other: Other | None = None
 ) -> dict[str, Any]:
@@ -83,25 +111,18 @@ def page(
 
     `missing` says why texts are missing; `version` changes whenever the rows may have.
     """
-    every = examples(history)
-    texts = file.texts(history.run, [example.item.id for example in every], beside)
-    kinds = [example.kinds | _against(example.item, other) for example in every]
-    found = [
-        (example, of)
-        for example, of in zip(every, kinds, strict=True)
-        if _fits(example, of, query, texts)
-    ]
-    found.sort(key=lambda pair: _sort_key(pair[0], query.sort), reverse=query.descending)
-    shown = found[query.offset : query.offset + query.limit]
+    chosen = choose(history, query, file, beside, other)
+    every, texts = chosen.every, chosen.texts
+    shown = chosen.rows[query.offset : query.offset + query.limit]
     run = history.run
     return {
         "rows": [_row(example, of, texts, other) for example, of in shown],
-        "total": len(found),
+        "total": len(chosen.rows),
         "offset": query.offset,
         "n": len(every),
         "evals": [result.step for result in history.evals],
         "version": f"{len(history.evals)}-{history.evals[-1].time if history.evals else 0}",
-        "kinds": _offered(kinds, other),
+        "kinds": _offered(chosen.kinds, other),
         "patterns": dict(sorted(Counter(e.item.pattern for e in every).items())),
         "bins": {b: n for b in BIN_NAMES if (n := sum(e.item.bin == b for e in every))},
         "set": msgspec.to_builtins(run.eval_set) if run and run.eval_set else None,

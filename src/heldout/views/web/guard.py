@@ -1,9 +1,9 @@
 """Who may read the page: the Host check, the token, and the headers every answer carries.
 
 The server shows prompts, paths and settings of a training run, so another web site must not be
-able to read it. Three things keep it out: the name in `Host` must be one we answer to (a DNS
-rebinding attack arrives under a foreign name), every address beyond this machine needs the token,
-and no answer allows another origin, an inline script or a frame.
+able to read it. What keeps it out: the name in `Host` must be one we answer to (a DNS rebinding attack
+arrives under a foreign name), every address beyond this machine needs the token, what another
+site's page asks for is refused, and no answer allows another origin, an inline script or a frame.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import html
 import ipaddress
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode
@@ -21,6 +22,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+MOST_TARGET_BYTES = 1 << 14
+"""The longest address that is answered, its query included; eight long names make half of it."""
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -34,15 +38,24 @@ SECURITY_HEADERS = {
 }
 
 
+FRAMED_BY = "http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
+"""Who may frame a page that a notebook shows: other pages of this machine."""
+
+
 class Guard:
     """ASGI middleware that lets through only requests for us, from someone who may read.
 
-    Answers 400 to a foreign `Host` and 401 to a missing or wrong token. `?token=` is taken once:
-    it becomes a cookie no script can read, and the address bar loses it.
+    Answers 400 to a foreign `Host`, 401 to a missing or wrong token, 403 to another site's page and
+    414 to an address above `MOST_TARGET_BYTES`. `?token=` is taken once: it becomes a cookie no
+    script can read, and the address bar loses it. Only where the page is `framed` may another page
+    hold it, and only one of this machine.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, hosts: Collection[str], framed: bool = False
+    ) -> None:
         self.app = app
+        self.headers = headers_of(framed=framed)
         self.token = token
         self.hosts = LOOPBACK | {host.lower().strip("[]") for host in hosts}
 
@@ -53,12 +66,18 @@ class Guard:
             return
         refusal = self._refusal(scope)
         app = refusal if refusal is not None else self.app
-        await app(scope, receive, _with_headers(send))
+        await app(scope, receive, _with_headers(send, self.headers))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if not self._is_ours(host_name(headers.get("host", ""))):
+        named = headers.getlist("host")
+        if len(named) != 1 or not self._is_ours(host_name(named[0])):
             return JSONResponse({"error": "this server does not answer to that host name"}, 400)
+        target = scope.get("raw_path") or scope["path"].encode()
+        if len(target) + len(scope["query_string"]) > MOST_TARGET_BYTES:
+            return JSONResponse({"error": "this address is too long"}, 414)
+        if _is_another_site(headers):
+            return JSONResponse({"error": "another site's page may not ask for this"}, 403)
         if self.token is None:
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -108,11 +127,9 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """Return the lower-case name in a `Host` header, without port or brackets."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """Return the lower-case name in a `Host` header, without port or brackets; "" for no such header."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return (found[1] or found[2]) if found else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -123,6 +140,15 @@ def is_loopback(host: str) -> bool:
 def cookie_name(token: str) -> str:
     """Name the cookie after its token: cookies ignore ports, and two servers must not collide."""
     return "heldout-" + hashlib.sha256(token.encode()).hexdigest()[:8]
+
+
+def _is_another_site(headers: Headers) -> bool:
+    """Whether a page of another origin asks for a part of ours; to be opened as a page is its right.
+
+    No script can set these headers, and a program that is no browser sends none.
+    """
+    site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
+    return site in ("cross-site", "same-site") and mode != "navigate"
 
 
 def _same(offered: str, token: str) -> bool:
@@ -145,13 +171,22 @@ def _unauthorized(path: str) -> Response:
     return HTMLResponse(page, 401)
 
 
-def _with_headers(send: Send) -> Send:
+def headers_of(*, framed: bool) -> dict[str, str]:
+    """The headers of every answer; of a `framed` page they name who may frame it."""
+    if not framed:
+        return SECURITY_HEADERS
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    allowed = policy.replace("frame-ancestors 'none'", f"frame-ancestors {FRAMED_BY}")
+    return SECURITY_HEADERS | {"Content-Security-Policy": allowed}
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            headers.setdefault("Cache-Control", "no-store")
+            answered = MutableHeaders(scope=message)
+            for name, value in headers.items():
+                answered[name] = value
+            answered.setdefault("Cache-Control", "no-store")
         await send(message)
 
     return wrapped

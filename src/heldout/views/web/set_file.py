@@ -78,10 +78,14 @@ class SetFile:
 
 
 def _find(path: Path, beside: Path) -> Path | None:
-    """The regular file `path` means, if there is one; a device or a pipe is none."""
+    """The regular file `path` means, if there is one; a device or a pipe is none.
+
+    Nor is an empty one: the kernel's own files are of no size, and reading some of them never ends.
+    """
     for candidate in [path] if path.is_absolute() else [path, beside / path, beside.parent / path]:
         try:
-            if stat.S_ISREG(candidate.stat().st_mode):
+            status = candidate.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size:
                 return candidate
         except (OSError, ValueError):
             continue

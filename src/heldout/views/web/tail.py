@@ -21,6 +21,7 @@ from heldout.derive.clock import Clock
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Run, Sample, Samples, encode
 from heldout.store import journal
+from heldout.store.annotations import stamp
 from heldout.store.bulk import FEW_BYTES
 from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
@@ -54,8 +55,10 @@ class Tail:
         self.clock = Clock()
         self.closing = False
         self.beats = 0
-        """How often the heartbeat's verdict changed; a page is told of that without new bytes."""
+        """How often what stands beside the journal changed, the heartbeat's verdict or what people say;
+        a page is told of that without new bytes."""
         self._follower = Follower(path)
+        self._said = stamp(path.parent)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
         self._lock = asyncio.Lock()
         self._waiting = Waiting(self._poll)
@@ -144,6 +147,8 @@ class Tail:
             more, cursor = journal.read(self.path, cursor)
             records += more
             self._advance()
+            if cursor > self.offset:  # the file was replaced by a shorter one meanwhile
+                return [self._event(start, self.offset, [], reload=True)]
         return [self._event(start, cursor, records, reload=_supersedes(records, None))]
 
     def _advance(self) -> None:
@@ -155,7 +160,9 @@ class Tail:
             self._recent.clear()
         for record in news.records:
             self.clock.add(record)
-        self.beats += bool(news.heartbeat)
+        said = stamp(self.path.parent)
+        self.beats += bool(news.heartbeat) + (said != self._said)
+        self._said = said
         if news.end != news.start and self._waiting:
             reload = _supersedes(news.records, last_step)
             self._recent.append(self._event(news.start, news.end, news.records, reload=reload))
