@@ -117,7 +117,9 @@ def test_lines_of_two_kinds_that_alternate_stay_few_columns(tmp_path: Path) -> N
 
 def test_steps_that_are_logged_are_put_into_the_same_columns(tmp_path: Path) -> None:
     records: list[AnyRecord] = [
-        Sample(step=i, time=at(i), values={"a": i / 1, "b": -i / 3} | ({} if i % 7 else {"lr": i / 7}))
+        Sample(
+            step=i, time=at(i), values={"a": i / 1, "b": -i / 3} | ({} if i % 7 else {"lr": i / 7})
+        )
         for i in range(1, 3000)
     ]
     data = b"".join(encode(record) + b"\n" for record in records)

@@ -56,7 +56,7 @@ export function canvasPaper(paper: CanvasRenderingContext2D, family: string, sca
     path(trace, stroke) {
       style(stroke);
       paper.beginPath();
-      trace(paper);
+      trace(stroke.dash?.length ? paper : inPieces(paper)); // dashes would begin anew
       paper.stroke();
     },
     rect(x, y, width, height, fill, opacity) {
@@ -97,6 +97,31 @@ export function canvasPaper(paper: CanvasRenderingContext2D, family: string, sca
       font = "";
     },
     widthOf: (text) => widthOf(text, family),
+  };
+}
+
+/** Rasterising a jagged line takes the square of its length, about: 20 charts of 800 points 23 ms whole, 12 in pieces. */
+const PIECE_LINES = 32;
+
+/** A pen that strokes what it has drawn again and again. */
+function inPieces(paper: CanvasRenderingContext2D): Pen {
+  let [lines, x, y] = [0, 0, 0];
+  return {
+    moveTo(toX, toY) {
+      paper.moveTo(toX, toY);
+      [x, y] = [toX, toY];
+    },
+    lineTo(toX, toY) {
+      if (lines === PIECE_LINES) {
+        paper.stroke();
+        paper.beginPath();
+        paper.moveTo(x, y);
+        lines = 0;
+      }
+      paper.lineTo(toX, toY);
+      [x, y] = [toX, toY];
+      lines += 1;
+    },
   };
 }
 

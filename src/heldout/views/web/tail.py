@@ -38,6 +38,7 @@ POLL_SECONDS = 0.25
 RECENT_BATCHES = 64
 IDLE_TAILS = 16
 
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What a page gets for the bytes from `start` to `end` of the journal."""
 
