@@ -148,7 +148,8 @@ def _drawn(
 
 
 def watch(opened: Page, charts: Any) -> None:
-    """Begin to note which step heldout's page shows."""
+    """Begin to note which step heldout's page shows; what is out of sight is not drawn."""
+    opened.locator(charts.each).first.scroll_into_view_if_needed()
     opened.evaluate(WATCH, [charts.latest, charts.each])
 
 

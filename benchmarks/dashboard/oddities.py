@@ -18,10 +18,12 @@ ZOOMS = (4, 50, 1000)
 PLACE = 0.4
 """Where in a window the odd step stands."""
 DRAW_SECONDS = 1.0
-TALL_SHARE = 0.5
+TALL_SHARE = 0.4
 """A column of pixels with more ink than this is a spike, a dip or a marker, since curves are thin."""
-NEAR = 0.12
-"""How far from its place a column may be: axes and their labels take some of the width."""
+MARK_SHARE = 0.3
+"""The same for red ink: a marker is a dotted line."""
+NEAR = 0.03
+"""How far from its place a column may be, of the width."""
 
 
 def windows(size: Size, oddity: Oddity) -> Iterator[tuple[str, int, int]]:
@@ -79,14 +81,14 @@ def in_pixels(peer: Peer, browser: Browser, limit_seconds: float) -> dict[str, d
         opened.goto(server.address + charts.path)
         wait_for_charts(opened, size.scalars, limit_seconds)
         for oddity in size.oddities:
-            chart = opened.locator(charts.each).nth(size.names.index(oddity.name))
+            glass = opened.locator(charts.plots).nth(size.names.index(oddity.name))
             found[oddity.kind] = {}
             for name, first, last in windows(size, oddity):
                 zoom(opened, first, last)
                 time.sleep(DRAW_SECONDS)
-                chart.scroll_into_view_if_needed()
+                glass.scroll_into_view_if_needed()
                 place = (oddity.step - first) / (last - first)
-                seen = drawn(columns(chart), place, marked=not math.isfinite(oddity.value))
+                seen = drawn(columns(glass), place, marked=not math.isfinite(oddity.value))
                 found[oddity.kind][name] = "drawn" if seen else "not drawn"
     return found
 
@@ -107,5 +109,5 @@ def drawn(pixels: list[tuple[float, float]], place: float, *, marked: bool) -> b
     """Whether a tall thin line stands near `place`, a share of the width; a red one for a marker."""
     middle, reach = place * len(pixels), NEAR * len(pixels)
     near = pixels[max(0, int(middle - reach)) : int(middle + reach) + 1]
-    tall = sum(column[marked] > TALL_SHARE for column in near)
+    tall = sum(column[marked] > (MARK_SHARE if marked else TALL_SHARE) for column in near)
     return 0 < tall <= len(near) / 3

@@ -31,6 +31,8 @@ class Charts:
     """The page's address on its server."""
     each: str
     """CSS selector of the canvas or SVG of every chart, in the order of the metrics."""
+    plots: str = ""
+    """Of the part of each chart that its line is drawn in, where it is known."""
     unfold: str = ""
     """The same of what has to be clicked for all charts to be drawn."""
     latest: str = ""
@@ -119,7 +121,8 @@ class Heldout(Peer):
         return Charts(
             path="/",
             each="#panel-signals canvas",
-            latest="#panel-signals li .signal-value",
+            plots="#panel-signals .glass",
+            latest="#panel-signals .readout b",
         )
 
 

@@ -301,7 +301,7 @@ def _start(path: Path, size: int) -> int:
 def _parts(path: Path, offset: int) -> Iterator[tuple[list[AnyRecord | Samples], int]]:
     """Yield the records behind `offset` part by part, each with the offset behind it."""
     while True:
-        records, end = bulk.read(path, offset, PART_BYTES)
+        records, end = bulk.read(path, offset, PART_BYTES, bare=True)
         if end == offset:
             return
         yield records, end

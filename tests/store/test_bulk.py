@@ -93,6 +93,24 @@ def test_every_fold_is_the_same_as_line_by_line(
     assert told(plain) == told(list(records)) or any(line.startswith(ONE[:9]) for _, line in bad)
 
 
+@given(RECORDS)
+def test_a_bare_reading_has_the_steps_and_times(records: list[AnyRecord]) -> None:
+    data = b"".join(encode(record) + b"\n" for record in records)
+    found = bulk.gathered(BytesIO(data), 0, len(data), bare=True)
+    whole, bare = Pulse(), Pulse()
+    for record in records:
+        whole.add(record)
+    for each in found:
+        bare.add(each)
+    assert bare.step_seconds == whole.step_seconds
+    assert bare.longest_pause == whole.longest_pause
+    assert [bare.history.step, bare.history.time, bare.history.ended] == [
+        whole.history.step,
+        whole.history.time,
+        whole.history.ended,
+    ]
+
+
 def written(path: Path, steps: int, *, torn: bytes = b"") -> list[AnyRecord]:
     records: list[AnyRecord] = [run()]
     for step in range(1, steps):

@@ -51,8 +51,13 @@ _log = logging.getLogger(__name__)
 _fields = msgspec.structs.astuple
 
 
-def read(path: Path, offset: int = 0, limit: int | None = None) -> tuple[Found, int]:
-    """Read as `heldout.store.journal.read` does, with `Samples` for samples where there are many."""
+def read(
+    path: Path, offset: int = 0, limit: int | None = None, *, bare: bool = False
+) -> tuple[Found, int]:
+    """Read as `heldout.store.journal.read` does, with `Samples` for samples where there are many.
+
+    With `bare` those may hold steps and times and no values, which takes a third of the time.
+    """
     size = path.stat().st_size - offset
     if limit is not None:
         size = min(size, limit)
@@ -61,21 +66,28 @@ def read(path: Path, offset: int = 0, limit: int | None = None) -> tuple[Found, 
         return list(records), offset
     parts = _parts(path, offset, offset + size, _workers(size))
     if len(parts) == 1:
-        return decoded(path, *parts[0]), parts[0][1]
+        return decoded(path, *parts[0], bare=bare), parts[0][1]
     with ThreadPoolExecutor(len(parts)) as pool:  # each thread waits for a process
         found = list(pool.map(lambda part: _elsewhere(path, *part), parts))
     return list(chain.from_iterable(found)), parts[-1][1]
 
 
-def decoded(path: Path, start: int, end: int) -> Found:
+def decoded(path: Path, start: int, end: int, *, bare: bool = False) -> Found:
     """Return what the lines from byte `start` to `end`, each the begin of a line, hold. Raises `OSError`."""
     with path.open("rb") as file:
-        return gathered(file, start, end)
+        return gathered(file, start, end, bare=bare)
 
 
-def gathered(file: BinaryIO, start: int, end: int, passed_over: tuple[bytes, ...] = ()) -> Found:
+def gathered(
+    file: BinaryIO,
+    start: int,
+    end: int,
+    passed_over: tuple[bytes, ...] = (),
+    *,
+    bare: bool = False,
+) -> Found:
     """Return the same of an open file, but for lines that begin as one of `passed_over`."""
-    gather = _Gather(passed_over)
+    gather = _Gather(passed_over, [_Shape(())] if bare else [])
     file.seek(start)
     while start < end:
         data = file.read(min(PART_BYTES, end - start))
@@ -90,7 +102,10 @@ def gathered(file: BinaryIO, start: int, end: int, passed_over: tuple[bytes, ...
 
 
 class _Shape:
-    """A type for the lines of samples that hold exactly `names`, and the table it fills."""
+    """A type for the lines of samples that hold exactly `names`, and the table it fills.
+
+    Without names it takes any sample, and nothing of it but step and time.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = frozenset(names)
@@ -100,7 +115,7 @@ class _Shape:
             "Values",
             [(field, float) for field in fields],
             rename=dict(zip(fields, names, strict=True)),
-            forbid_unknown_fields=True,
+            forbid_unknown_fields=bool(names),
             gc=False,
         )
         row = msgspec.defstruct(
@@ -147,8 +162,8 @@ class _Shape:
     def dicts(self) -> Iterator[dict[str, float]]:
         """The values of each row."""
         width = len(self._names)
-        for i in range(0, len(self._values), width):
-            yield dict(zip(self._names, self._values[i : i + width], strict=True))
+        for i in range(len(self.steps)):
+            yield dict(zip(self._names, self._values[i * width : (i + 1) * width], strict=True))
 
     def table(self) -> Table:
         width = len(self._names)
@@ -159,10 +174,10 @@ class _Shape:
 class _Gather:
     """Lines in order; samples that follow one another are gathered into `Samples`."""
 
-    def __init__(self, passed_over: tuple[bytes, ...]) -> None:
+    def __init__(self, passed_over: tuple[bytes, ...], shapes: list[_Shape]) -> None:
         self._passed_over = passed_over
         self._found: Found = []
-        self._shapes: list[_Shape] = []
+        self._shapes = shapes
         self._last: _Shape | None = None
         """The shape of the latest row."""
         self._clear()
