@@ -18,12 +18,12 @@ ZOOMS = (4, 50, 1000)
 PLACE = 0.4
 """Where in a window the odd step stands."""
 DRAW_SECONDS = 1.0
-TALL_SHARE = 0.4
+TALL_SHARE = 0.25
 """A column of pixels with more ink than this is a spike, a dip or a marker, since curves are thin."""
-MARK_SHARE = 0.3
+MARK_SHARE = 0.2
 """The same for red ink: a marker is a dotted line."""
-NEAR = 0.03
-"""How far from its place a column may be, of the width."""
+NEAR = 0.12
+"""How far from its place a column may be: axes and their labels take some of the width."""
 
 
 def windows(size: Size, oddity: Oddity) -> Iterator[tuple[str, int, int]]:

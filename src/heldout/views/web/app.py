@@ -23,6 +23,7 @@ nothing but what people say of the runs.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -79,6 +80,7 @@ T = TypeVar("T")
 
 STATIC = Path(__file__).parent / "static"
 RETRY_MILLISECONDS = 1000
+TICK_SECONDS = 0.5
 MOST_SET_FILES = 8
 BRIEF = ("id", "model", "state", "step", "total_steps", "em", "n", "time")
 """What a page that shows one run wants to know of the others."""
@@ -182,6 +184,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, tails: Tails, index: RunsIndex) -> None:
         super().__init__(config)
         self._tails, self._index = tails, index
+
+    async def main_loop(self) -> None:
+        # The parent's looks ten times a second whether to end, which is most of what an idle server does.
+        while not await self.on_tick(0):
+            await asyncio.sleep(TICK_SECONDS)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._tails.close()
