@@ -12,7 +12,7 @@ from facts import sample, strict_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heldout.records import AnyRecord, Note, Run, Sample, decode, encode
+from heldout.records import AnyRecord, Note, Run, Sample, Step, decode, encode
 
 KINDS = get_args(AnyRecord)
 WHOLE = st.integers(-(2**53), 2**53)
@@ -24,6 +24,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     """Values of one field's type."""
     if hint is Any:
         return JSON
+    if hint == Step:
+        return st.integers(0, 2**53)
     if hint is int:
         return WHOLE
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
@@ -38,7 +40,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return st.builds(kind, **{name: values(hints[name]) for name in kind.__struct_fields__})
 
 

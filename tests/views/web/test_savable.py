@@ -54,6 +54,7 @@ def save_everything(page: Page) -> list[str]:
             names.append(found.value.suggested_filename)
             look_into(names[-1], found.value.path().read_bytes())
             expect(page.locator(".menu-list")).to_have_count(0)
+            page.wait_for_timeout(100)  # Chromium drops downloads beyond ten a second
         if page.locator(".menu-list").count():
             page.keyboard.press("Escape")
     return names
