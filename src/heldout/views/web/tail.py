@@ -21,8 +21,10 @@ from heldout.derive.clock import Clock
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Run, Sample, Samples, encode
 from heldout.store import journal
+from heldout.store.annotations import FILE_NAME as ANNOTATIONS
 from heldout.store.annotations import stamp
 from heldout.store.bulk import FEW_BYTES
+from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.runs import find_run
 from heldout.views.exporter import Exporter
 from heldout.views.follow import Follower
@@ -61,6 +63,7 @@ class Tail:
         self._follower = Follower(path)
         self._said = stamp(path.parent)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
+        self._sizes: tuple[tuple[int, int], ...] = ()
         self._lock = asyncio.Lock()
         self._waiting = Waiting(self._poll)
 
@@ -114,7 +117,7 @@ class Tail:
         while not self.closing:
             async with self._lock:
                 try:
-                    await run_in_threadpool(self._advance)
+                    await run_in_threadpool(self._poll_once)
                 except Exception:  # a file system that is away comes back; the page shows the age
                     _log.exception("cannot follow %s", self.path)
             if (self.offset, self.beats) != told:
@@ -151,6 +154,14 @@ class Tail:
             if cursor > self.offset:  # the file was replaced by a shorter one meanwhile
                 return [self._event(start, self.offset, [], reload=True)]
         return [self._event(start, cursor, records, reload=_supersedes(records, None))]
+
+    def _poll_once(self) -> None:
+        """Fold what was appended, if one of the run's files has changed: most looks find nothing."""
+        beside = self.path.parent / HEARTBEAT, self.path.parent / ANNOTATIONS
+        sizes = tuple(_size(path) for path in (self.path, *beside))
+        if sizes != self._sizes:
+            self._advance()
+            self._sizes = sizes
 
     def _advance(self) -> None:
         """Fold what was appended; start over when the file was replaced by a shorter one."""
@@ -226,6 +237,14 @@ class Tails:
         for key in idle[: max(0, len(idle) - IDLE_TAILS)]:
             del self._tails[key]
         return tail
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _supersedes(records: list[AnyRecord | Samples], last_step: int | None) -> bool:
