@@ -118,7 +118,7 @@ class _Server:
 
     def __init__(self, root: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "heldout.views.web.framed", str(root)],
+            [sys.executable, "-P", "-m", "heldout.views.web.framed", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

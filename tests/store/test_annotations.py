@@ -20,8 +20,8 @@ from heldout.store.annotations import (
     acknowledge,
     annotate,
     read_annotation,
-    stamp,
 )
+from heldout.store.runs import stamp
 
 SPIKE = Opening(rule="loss-spike", scope="", state="open", step=50, opened=1_760_000_050.25)
 
@@ -93,13 +93,13 @@ def test_an_opening_is_acknowledged_until_that_is_withdrawn(tmp_path: Path) -> N
     stands = acknowledge(tmp_path, SPIKE)
     assert list(stands.acknowledged) == [SPIKE]
     assert (stands.tags, stands.note) == (["kept"], "why")
-    before = stamp(tmp_path)
+    before = stamp(tmp_path / FILE_NAME)
     assert acknowledge(tmp_path, SPIKE) == stands  # said before: nothing is written
-    assert stamp(tmp_path) == before
+    assert stamp(tmp_path / FILE_NAME) == before
     annotate(tmp_path, ["new"], "")
     assert read_annotation(tmp_path).acknowledged == stands.acknowledged
     assert acknowledge(tmp_path, SPIKE, withdraw=True).acknowledged == {}
-    assert stamp(tmp_path) != before
+    assert stamp(tmp_path / FILE_NAME) != before
     assert read_annotation(tmp_path).tags == ["new"]
 
 

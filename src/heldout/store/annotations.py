@@ -122,15 +122,6 @@ def acknowledge(folder: Path, opening: Opening, *, withdraw: bool = False) -> An
     return read_annotation(folder)
 
 
-def stamp(folder: Path) -> tuple[int, int]:
-    """Size and time of the file: another one whenever somebody said something."""
-    try:
-        status = (folder / FILE_NAME).stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
 def _append(folder: Path, line: _Line) -> None:
     try:
         text = msgspec.json.encode(line) + b"\n"

@@ -348,9 +348,7 @@ def _elsewhere(path: Path, start: int, end: int) -> Found:
         found: Found = pickle.loads(done.stdout)
         if isinstance(found, list):
             return found
-    except (
-        Exception
-    ) as error:  # of a strange Python, a full process table, a printing start-up file
+    except Exception as error:  # a strange Python, no process left, a start-up file that prints
         _log.info("%s is read by one process only: %s", path, error)
     return decoded(path, start, end)
 

@@ -34,6 +34,18 @@ def is_real(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change (ns) of a file, other ones whenever it was written to.
+
+    Zeros where it cannot be seen.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def find_run(root: Path, run_id: str) -> Path:
     """Return the folder of the run called `run_id`.
 

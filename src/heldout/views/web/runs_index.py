@@ -29,7 +29,7 @@ from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.heartbeat import standing
 from heldout.store.journal import FILE_NAME as JOURNAL
 from heldout.store.journal import decode_lines
-from heldout.store.runs import is_real
+from heldout.store.runs import is_real, stamp
 from heldout.views.web.waiting import Waiting, may_be_news
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Entry:
         at that. Raises `OSError`.
         """
         journal = self.folder / JOURNAL
-        seen = (_stamp(journal), *(_found(self.folder / name) for name in BESIDE))
+        seen = (stamp(journal), *(stamp(self.folder / name) for name in BESIDE))
         if seen == self.seen and (self.is_read or not read):
             return False
         size = seen[0][0]
@@ -263,18 +263,6 @@ def _folders(root: Path) -> dict[str, Path]:
     except OSError:
         return {}
     return {name: root / name for name in found if is_real(root / name / JOURNAL)}
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _found(path: Path) -> tuple[int, int]:
-    try:
-        return _stamp(path)
-    except OSError:
-        return 0, 0
 
 
 def _by_its_ends(journal: Path, size: int) -> Overview:

@@ -22,10 +22,9 @@ from heldout.derive.history import History
 from heldout.records import AnyRecord, Run, Sample, Samples, encode
 from heldout.store import journal
 from heldout.store.annotations import FILE_NAME as ANNOTATIONS
-from heldout.store.annotations import stamp
 from heldout.store.bulk import FEW_BYTES
 from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
-from heldout.store.runs import find_run
+from heldout.store.runs import find_run, stamp
 from heldout.views.exporter import Exporter
 from heldout.views.follow import Follower
 from heldout.views.series import is_thinned, thinned
@@ -61,9 +60,10 @@ class Tail:
         """How often what stands beside the journal changed, the heartbeat's verdict or what people say;
         a page is told of that without new bytes."""
         self._follower = Follower(path)
-        self._said = stamp(path.parent)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
-        self._sizes: tuple[tuple[int, int], ...] = ()
+        self._files = (path, path.parent / HEARTBEAT, path.parent / ANNOTATIONS)
+        self._seen: list[tuple[int, int]] = []
+        """How these files stood at the last look; most looks find them unchanged, and end there."""
         self._lock = asyncio.Lock()
         self._waiting = Waiting(self._poll)
 
@@ -117,7 +117,7 @@ class Tail:
         while not self.closing:
             async with self._lock:
                 try:
-                    await run_in_threadpool(self._poll_once)
+                    await run_in_threadpool(self._advance)
                 except Exception:  # a file system that is away comes back; the page shows the age
                     _log.exception("cannot follow %s", self.path)
             if (self.offset, self.beats) != told:
@@ -155,16 +155,11 @@ class Tail:
                 return [self._event(start, self.offset, [], reload=True)]
         return [self._event(start, cursor, records, reload=_supersedes(records, None))]
 
-    def _poll_once(self) -> None:
-        """Fold what was appended, if one of the run's files has changed: most looks find nothing."""
-        beside = self.path.parent / HEARTBEAT, self.path.parent / ANNOTATIONS
-        sizes = tuple(_size(path) for path in (self.path, *beside))
-        if sizes != self._sizes:
-            self._advance()
-            self._sizes = sizes
-
     def _advance(self) -> None:
         """Fold what was appended; start over when the file was replaced by a shorter one."""
+        seen, before = [stamp(file) for file in self._files], self._seen
+        if seen == before:
+            return
         last_step = self.history.step if self.history.latest else None
         news = self._follower.advance()
         if news.replaced:
@@ -172,9 +167,8 @@ class Tail:
             self._recent.clear()
         for record in news.records:
             self.clock.add(record)
-        said = stamp(self.path.parent)
-        self.beats += bool(news.heartbeat) + (said != self._said)
-        self._said = said
+        self.beats += bool(news.heartbeat) + bool(before and seen[-1] != before[-1])
+        self._seen = seen
         if news.end != news.start and self._waiting:
             reload = _supersedes(news.records, last_step)
             self._recent.append(self._event(news.start, news.end, news.records, reload=reload))
@@ -237,14 +231,6 @@ class Tails:
         for key in idle[: max(0, len(idle) - IDLE_TAILS)]:
             del self._tails[key]
         return tail
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
 
 
 def _supersedes(records: list[AnyRecord | Samples], last_step: int | None) -> bool:
