@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median, quantiles
 from typing import Any
 
-from browser import TALL, page, wait_for_charts
+from browser import page, wait_for_charts
 from peers import Peer
 from playwright.sync_api import Browser, Page
 from serving import free_port, serving
@@ -16,6 +16,8 @@ LOOK_SECONDS = 0.9
 """Less than a turn of the gesture takes to come back to the same pictures."""
 REFRESH_MS = 1000 / 60
 NOISE_MS = 1.0
+HIGH = {"width": 1400, "height": 2300}
+"""Holds all 20 charts at once, and little else: a whole frame is drawn by the CPU, so its size counts."""
 
 GESTURE = """
 ([what, seconds, looking]) => new Promise((done) => {
@@ -57,7 +59,7 @@ def pan_and_zoom(peer: Peer, browser: Browser, limit_seconds: float) -> dict[str
     port, charts = free_port(), peer.charts()
     with (
         serving(peer.command(port), port, peer.folder) as server,
-        page(browser, charts, peer.size.scalars, TALL) as opened,
+        page(browser, charts, peer.size.scalars, HIGH) as opened,
     ):
         server.wait_until_it_listens(limit_seconds, peer.says)
         opened.goto(server.address + charts.path)

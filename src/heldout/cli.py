@@ -255,7 +255,7 @@ def report_(
     ] = False,
     examples_: Annotated[
         bool,
-        typer.Option("--examples", help="Put the texts of the fixed set's examples into the file"),
+        typer.Option("--examples", help="Put the Examples page, with its texts, into the file"),
     ] = False,
 ) -> None:
     """Print the verdict on a run. Exit code: 0 healthy, 1 warnings, 2 errors, 3 unreadable."""

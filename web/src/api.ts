@@ -18,16 +18,21 @@ export function runPath(id: string): string {
   return `run/${encodeURIComponent(id)}`;
 }
 
-let source: Source = { pages: true, get: ask };
+let source: Source = { pages: true, examples: true, get: ask };
 
 /** Take the data from somewhere else than the server, from now on. */
 export function readFrom(other: Source): void {
   source = other;
 }
 
-/** Whether there are other pages to link to. */
+/** Whether a server is there, with other runs, exports, and what people say. */
 export function hasPages(): boolean {
   return source.pages;
+}
+
+/** Whether there is an Examples page to link to. */
+export function hasExamples(): boolean {
+  return source.examples;
 }
 
 export async function get<T>(path: string): Promise<T> {

@@ -50,7 +50,7 @@ export function Bar({ page, runs, id, choose, view, link, trouble, theme }: BarP
   );
 }
 
-function Tab({ href, here, children }: { href: string; here: boolean; children: string }) {
+export function Tab({ href, here, children }: { href: string; here: boolean; children: string }) {
   return <a class="tab" href={href} aria-current={here ? "page" : undefined}>{children}</a>;
 }
 

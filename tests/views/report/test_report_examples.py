@@ -1,12 +1,14 @@
-"""The examples in the report file: only when asked for, as text, and no more than fits."""
+"""The examples in the report file: the page's own, only when asked for, and no more than fits."""
 
 from __future__ import annotations
 
-import re
+import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from recorded_run import STARTED, recorded, run_record, sample
 from recorded_set import CAPITALS, OWNED, PAYLOADS, records, write_capitals
 
@@ -15,8 +17,11 @@ from heldout.derive.history import History
 from heldout.records import AnyRecord
 from heldout.store.journal import read
 from heldout.views.report import examples
-from heldout.views.report.examples import examples_section
+from heldout.views.report.examples import examples_data
 from heldout.views.report.html import html_report
+from heldout.views.web import examples_file
+from heldout.views.web.examples import SORTS, Query, page
+from heldout.views.web.set_file import SetFile
 
 
 def of(records: list[AnyRecord]) -> History:
@@ -33,55 +38,135 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "capitals"
 
 
-def test_texts_are_left_out_unless_asked_for_and_the_file_says_so(folder: Path) -> None:
+@pytest.fixture
+def opened(chromium: Browser, folder: Path, tmp_path: Path) -> Iterator[Page]:
+    """The report of the capitals with its examples, opened without a network."""
+    target = tmp_path / "report.html"
+    text = html_report("capitals", history_of(folder), STARTED, examples_from=folder)
+    target.write_text(text, "utf-8")
+    context = chromium.new_context(offline=True, accept_downloads=True)
+    shown = context.new_page()
+    troubles: list[str] = []
+    shown.on("console", lambda message: troubles.append(message.text))
+    shown.on("pageerror", lambda error: troubles.append(str(error)))
+    shown.on("request", lambda request: troubles.append(request.url))
+    shown.goto(target.as_uri())
+    yield shown
+    assert [text for text in troubles if not text.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
+def test_texts_are_left_out_unless_asked_for(folder: Path) -> None:
     text = html_report("capitals", history_of(folder), STARTED)
-    assert "The texts of the examples are left out of this file" in text
     assert not [answer for pair in CAPITALS for answer in pair if answer in text]
 
 
-def test_every_example_stands_there_the_wrong_ones_first(folder: Path) -> None:
-    section = examples_section(history_of(folder), folder)
-    assert "Examples of step 40 (6)" in section
-    assert all(f'<bdi dir="auto">{prompt}</bdi>' in section for prompt, _ in CAPITALS)
-    wrong = [m.start() for m in re.finditer(", wrong\n", section)]
-    right = [m.start() for m in re.finditer(", right\n", section)]
-    assert max(wrong) < min(right)
-    assert len(wrong) + len(right) == 6
-    assert "wrong at steps 0 to 10, right at steps 20 to 40" in section
-    assert "▯▯▮▮▮" in section
-
-
-def test_where_the_model_leaves_the_golden_answer_is_marked(tmp_path: Path) -> None:
-    run = records("one", tmp_path / "one.jsonl", (("a?", "Zagreb"),), went=lambda i, e: False)
-    section = examples_section(of(run), tmp_path)
-    assert "Zag</bdi><mark" in section
-    assert "&lt;b&gt;else&lt;/b&gt;" in section
-
-
-def test_no_more_than_fits_is_held_and_the_rest_is_counted(
+def test_no_more_than_fits_is_held_the_wrong_ones_first_and_the_rest_is_counted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "MOST_BYTES", 2_000)
-    section = examples_section(history_of(folder), folder)
-    assert re.search(r"\([1-5] of 6\)", section)
-    assert "would make the file too large" in section
-    assert len(section.encode()) < 4_000
+    whole = examples_data(history_of(folder), folder)
+    assert whole is not None
+    assert len(whole["page"]["rows"]) == 6
+    wrong = [row["id"] for row in whole["page"]["rows"] if not row["correct"]]
+    monkeypatch.setattr(examples, "MOST_BYTES", 8_000)
+    held = examples_data(history_of(folder), folder)
+    assert held is not None
+    ids = [row["id"] for row in held["page"]["rows"]]
+    assert 0 < len(ids) < 6
+    assert set(ids) <= set(wrong) or set(wrong) <= set(ids)
+    assert list(held["whole"]) == ids
+    assert f"this file holds {len(ids)} of 6 examples" in held["page"]["missing"]
 
 
-def test_a_run_without_an_evaluation_has_no_section() -> None:
-    assert examples_section(of([run_record(), sample(1)]), Path()) == ""
+def test_a_run_without_an_evaluation_holds_none() -> None:
+    assert examples_data(of([run_record(), sample(1)]), Path()) is None
 
 
 def test_a_set_that_is_gone_is_said(tmp_path: Path) -> None:
-    section = examples_section(of(recorded()), tmp_path)
-    assert "not there any more" in section
-    assert section.count("not known") == 2 * 60
+    held = examples_data(of(recorded()), tmp_path)
+    assert held is not None
+    assert "not there any more" in held["page"]["missing"]
+    assert all(row["prompt"] is None for row in held["page"]["rows"])
 
 
 @pytest.mark.browser
-def test_hostile_texts_are_only_text_with_and_without_a_script(
-    chromium: Browser, tmp_path: Path
+def test_the_file_says_that_texts_are_left_out(
+    chromium: Browser, folder: Path, tmp_path: Path
 ) -> None:
+    target = tmp_path / "report.html"
+    target.write_text(html_report("capitals", history_of(folder), STARTED), "utf-8")
+    shown = chromium.new_page()
+    shown.goto(target.as_uri())
+    expect(shown.get_by_text("The texts of the examples are left out of this file")).to_be_visible()
+    expect(shown.get_by_role("link", name="Examples", exact=True)).to_have_count(0)
+    shown.close()
+
+
+@pytest.mark.browser
+def test_the_page_filters_sorts_and_searches_as_the_live_one(opened: Page, folder: Path) -> None:
+    opened.get_by_role("link", name="Examples", exact=True).click()
+    expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
+    history, file = history_of(folder), SetFile()
+    asked: list[dict[str, str]] = [
+        *({"sort": sign + sort} for sort in SORTS for sign in ("", "-")),
+        *({"kind": kind} for kind in ("right", "wrong", "learned")),
+        *({"text": text} for text in ("malta", "CAPITAL", "no such text")),
+        {"bin": page(history, Query(), file, folder)["rows"][0]["bin"]},
+        {"pattern": page(history, Query(), file, folder)["rows"][0]["pattern"], "sort": "-ce"},
+    ]
+    seen = set()
+    for query in asked:
+        found = page(history, Query.of(query), file, folder)
+        where = "&".join(f"{name}={value}" for name, value in query.items())
+        opened.evaluate(f"location.hash = '#/run/capitals/examples?{where}'")
+        lines = [f"line {row['line']}" for row in found["rows"]]
+        names = opened.locator(".example-open")
+        expect(names).to_have_count(len(lines))
+        expect(names).to_contain_text(lines)
+        seen.add(tuple(lines))
+    assert len(seen) > 4  # the questions do ask for something
+
+
+@pytest.mark.browser
+def test_an_example_opens_with_every_evaluation_and_the_address_leads_back(opened: Page) -> None:
+    opened.get_by_role("link", name="Examples", exact=True).click()
+    opened.locator(".example-open").first.click()
+    dialog = opened.get_by_role("dialog")
+    expect(dialog.locator(".evaluations tbody tr")).to_have_count(5)
+    expect(dialog).to_contain_text(CAPITALS[0][0])
+    dialog.get_by_role("button", name="Close").click()
+    opened.get_by_role("link", name="Run", exact=True).click()
+    expect(opened.locator(".headline, .panel").first).to_be_visible()
+    opened.go_back()
+    expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_a_cell_of_the_heatmap_opens_its_examples(opened: Page) -> None:
+    opened.get_by_role("link", name="See its examples").first.click()
+    expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
+    expect(opened.locator(".example-open").first).to_be_visible()
+
+
+@pytest.mark.browser
+def test_the_rows_are_saved_as_the_server_saves_them(opened: Page, folder: Path) -> None:
+    opened.get_by_role("link", name="Examples", exact=True).click()
+    with opened.expect_download() as saved:
+        opened.get_by_role("button", name="CSV: save these 6 examples").click()
+    got = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text("utf-8"))))
+    rows = examples_file.rows(history_of(folder), Query(), SetFile(), folder)
+    served = list(csv.DictReader(io.StringIO(examples_file.to_csv(rows).decode())))
+    assert [list(row) for row in got] == [list(row) for row in served]
+    for mine, theirs in zip(got, served, strict=True):
+        for name, value in theirs.items():
+            if name in ("ce", "entropy"):
+                assert float(mine[name]) == float(value)
+            else:
+                assert mine[name] == value, name
+
+
+@pytest.mark.browser
+def test_hostile_texts_are_only_text(chromium: Browser, tmp_path: Path) -> None:
     pairs = [(f"{text} ?", text) for text in PAYLOADS]
     others = iter(PAYLOADS[1:] * len(PAYLOADS))
     history = of(
@@ -89,23 +174,19 @@ def test_hostile_texts_are_only_text_with_and_without_a_script(
     )
     target = tmp_path / "report.html"
     target.write_text(html_report("h", history, STARTED, examples_from=tmp_path), "utf-8")
-    for scripts in (True, False):
-        context = chromium.new_context(offline=True, java_script_enabled=scripts)
-        page = context.new_page()
-        troubles: list[str] = []
-        page.on("console", lambda message, to=troubles: to.append(message.text))
-        page.on("request", lambda request, to=troubles: to.append(request.url))
-        page.goto(target.as_uri())
-        page.locator(".held-examples summary").click()
-        table = page.locator(".held-examples table")
-        expect(table).to_contain_text(f"<script>{OWNED}</script>")
-        expect(table).to_contain_text("⟨U+202E⟩gnp.exe")
-        expect(table).to_contain_text("⟨U+001B⟩[31mred")
-        assert table.locator("script, img, svg, b, a").count() == 0
-        if scripts:
-            assert page.evaluate("window.owned") is None
-        assert [url for url in troubles if not url.startswith(("file:", "data:"))] == []
-        context.close()
+    context = chromium.new_context(offline=True, viewport={"width": 1400, "height": 4000})
+    shown = context.new_page()
+    troubles: list[str] = []
+    shown.on("console", lambda message: troubles.append(message.text))
+    shown.on("request", lambda request: troubles.append(request.url))
+    shown.goto(target.as_uri())
+    shown.get_by_role("link", name="Examples", exact=True).click()
+    table = shown.get_by_role("table", name="Examples")
+    expect(table).to_contain_text(f"<script>{OWNED}</script>")
+    assert table.locator("script, img, a, b").count() == 0
+    assert shown.evaluate("window.owned") is None
+    assert [url for url in troubles if not url.startswith(("file:", "data:"))] == []
+    context.close()
 
 
 def test_the_command_puts_them_in(

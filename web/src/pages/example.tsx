@@ -10,6 +10,10 @@ import { Kinds, Mark, SaidView } from "./said";
 import { Text } from "./text";
 import type { OneExample as Example } from "./types";
 
+export function onePath(run: string, example: string): string {
+  return `api/runs/${encodeURIComponent(run)}/examples/${encodeURIComponent(example)}`;
+}
+
 export function OneExample({ run, example, close }: { run: string; example: string; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [shown, show] = useState<Example | null>(null);
@@ -24,7 +28,7 @@ export function OneExample({ run, example, close }: { run: string; example: stri
   }, []);
   useEffect(() => {
     let stopped = false;
-    get<Example>(`api/runs/${encodeURIComponent(run)}/examples/${encodeURIComponent(example)}`).then(
+    get<Example>(onePath(run, example)).then(
       (found) => { if (!stopped) show(found); },
       (error: unknown) => { if (!stopped) setProblem(error instanceof Error ? error.message : String(error)); },
     );

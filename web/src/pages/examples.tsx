@@ -1,15 +1,17 @@
 /** The fixed set, example by example: what was asked, what is right, what the model says instead. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { address } from "../api";
+import { address, get, hasPages } from "../api";
 import { formatExact, formatNumber } from "../format";
+import { contentOf, give } from "../picture";
 import { go, to, value, type Query } from "../route";
-import { OneExample } from "./example";
+import { OneExample, onePath } from "./example";
+import { tableOf } from "./held";
 import { useKeys } from "./keys";
 import { useRows } from "./rows";
 import { History, Kinds, Mark, SaidView, label } from "./said";
 import { Text, visible } from "./text";
-import type { ExampleRow, ExamplesPage as Page } from "./types";
+import type { ExampleRow, ExamplesPage as Page, OneExample as Example } from "./types";
 import { inView, type Window } from "./window";
 
 const TYPING_MILLISECONDS = 250;
@@ -56,7 +58,7 @@ export function ExamplesPage({ id, query, version }: { id: string; query: Query;
         <h1 id="examples-title">Examples</h1>
         {about && <p class="page-note" role="status">{counted(about, asked.against)}</p>}
         <span class="spacer" />
-        {about && about.total > 0 && <Files id={id} filters={filters} n={about.total} />}
+        {about && about.total > 0 && (hasPages() ? <Files id={id} filters={filters} n={about.total} /> : <FilesHeld id={id} path={path} n={about.total} />)}
       </div>
       {problem && <p class="empty" role="alert">{about ? "Not every example can be loaded now" : "No examples shown"}, because {problem}. Trying again.</p>}
       {about && about.n > 0 && (
@@ -115,6 +117,25 @@ function Files({ id, filters, n }: { id: string; filters: string; n: number }) {
           key={kind} class="button small" download="" aria-label={`${kind.toUpperCase()}: save these ${formatNumber(n)} examples`}
           href={address(`api/runs/${encodeURIComponent(id)}/examples.${kind}?${filters}`)}
         >{kind.toUpperCase()}</a>
+      ))}
+    </span>
+  );
+}
+
+/** The same of a report file, which has no server to ask. */
+function FilesHeld({ id, path, n }: { id: string; path: string; n: number }) {
+  const save = async (kind: "CSV" | "JSON") => {
+    const { rows, evals } = await get<Page>(path);
+    const whole = await Promise.all(rows.map((row) => get<Example>(onePath(id, row.id))));
+    give(contentOf(tableOf(rows, whole, evals), kind), `${id} examples`, kind);
+  };
+  return (
+    <span class="choice">
+      {(["CSV", "JSON"] as const).map((kind) => (
+        <button
+          key={kind} type="button" class="button small" onClick={() => void save(kind)}
+          aria-label={`${kind}: save these ${formatNumber(n)} examples`}
+        >{kind}</button>
       ))}
     </span>
   );

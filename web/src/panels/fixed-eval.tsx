@@ -1,4 +1,4 @@
-import { address, hasPages } from "../api";
+import { address, hasExamples } from "../api";
 import { LineChartView, type Line, type Ring } from "../chart";
 import { toNumber } from "../fold";
 import {
@@ -126,7 +126,7 @@ function FlipList({ flips, run }: { flips: Partial<Flips>; run: string }) {
           </table>
         </div>
       )}
-      {hasPages() && <p class="small-print"><a href={address(examplesPath(run))}>See every example</a></p>}
+      {hasExamples() && <p class="small-print"><a href={address(examplesPath(run))}>See every example</a></p>}
     </Fold>
   );
 }

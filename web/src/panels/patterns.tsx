@@ -1,4 +1,4 @@
-import { address, hasPages } from "../api";
+import { address, hasExamples } from "../api";
 import { toNumber } from "../fold";
 import { formatChange, formatExact, formatInterval, formatNumber, formatPercent } from "../format";
 import { Empty, Segments, type Panel, type PanelProps } from "../panel";
@@ -54,7 +54,7 @@ function Patterns({ view }: PanelProps) {
         <Legend look={look} most={most(matrix)} />
       </div>
       <p class="small-print">
-        {hasPages() && "A cell opens its examples."}
+        {hasExamples() && "A cell opens its examples."}
         {empty.length > 0 && ` The held-out set has no response of ${empty.join(", ")} tokens.`}
       </p>
     </>
@@ -86,7 +86,7 @@ function Cell({ look, matrix, run, pattern, bin }: CellProps & { pattern: string
   );
   return (
     <td class={shown.kind + place} style={shown.style} data-value={shown.exact} title={shown.exact && formatExact(Number(shown.exact))}>
-      {hasPages() ? <a
+      {hasExamples() ? <a
         href={address(examplesPath(run, bin === undefined ? { pattern } : { pattern, bin }))}
         aria-label={`${pattern}, ${bin === undefined ? "all lengths" : `${dashed(bin)} tokens`}: ${[shown.value, ...shown.notes].join(", ")}. See its examples`}
       >{inside}</a> : inside}

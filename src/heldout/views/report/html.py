@@ -19,7 +19,7 @@ from urllib.parse import quote
 from heldout.derive.history import History
 from heldout.errors import HeldoutError
 from heldout.records import encode
-from heldout.views.report.examples import STYLE, examples_section
+from heldout.views.report.examples import examples_data
 from heldout.views.report.text import verdict_lines
 from heldout.views.series import thinned
 from heldout.views.snapshot import lora, snapshot
@@ -46,7 +46,6 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="page"></div>
-{examples}
 <noscript><pre>{words}</pre></noscript>
 <script type="application/json" id="heldout-data">{data}</script>
 <script>{script}</script>
@@ -65,8 +64,8 @@ def html_report(
 ) -> str:
     """Return the file for the run called `name`, as of `written` (Unix seconds).
 
-    With the run's folder as `examples_from` it holds what the examples of the fixed set say; else it says
-    that it does not. Raises `HeldoutError` when the page was not built.
+    With the run's folder as `examples_from` it holds the Examples page too; else it says that it does not.
+    Raises `HeldoutError` when the page was not built.
     """
     try:
         script = (built / "report.js").read_text("utf-8")
@@ -78,25 +77,26 @@ def html_report(
     # Inside the element: no end tag, and nothing that HTML takes for the begin of a comment.
     script = re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
     style = re.sub(r"</(?=style)", r"<\\/", style, flags=re.IGNORECASE)
-    style += STYLE
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
+    data = encode(report_data(name, history, written, examples_from=examples_from)).decode()
     return _PAGE.format(
         policy=policy,
         version=version("heldout"),
         title=html.escape(_readable(f"{name} · heldout report")),
         icon=base64.b64encode(_ICON.encode()).decode(),
         style=style,
-        examples=examples_section(history, examples_from),
         words=html.escape(_readable("\n".join(verdict_lines(history)))),
-        data=encode(report_data(name, history, written)).decode().replace("<", "\\u003c"),
+        data=data.replace("<", "\\u003c"),
         script=script,
     )
 
 
-def report_data(name: str, history: History, written: float) -> dict[str, Any]:
+def report_data(
+    name: str, history: History, written: float, *, examples_from: Path | None = None
+) -> dict[str, Any]:
     """What the file holds: the run as the server would send it, and what its panels would ask for."""
     run = {
         "id": name,
@@ -107,7 +107,12 @@ def report_data(name: str, history: History, written: float) -> dict[str, Any]:
         "now": written,
         "exports": [],
     }
-    return {"run": run, "answers": _layers(name, history), "written": written}
+    return {
+        "run": run,
+        "answers": _layers(name, history),
+        "examples": examples_data(history, examples_from) if examples_from else None,
+        "written": written,
+    }
 
 
 def _layers(name: str, history: History) -> dict[str, Any]:

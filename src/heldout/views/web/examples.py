@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -132,17 +132,25 @@ def page(
 
 def one(history: History, item_id: str, file: SetFile, beside: Path) -> dict[str, Any] | None:
     """Return one example with every evaluation of it; None where the latest one has none such."""
-    example = next((e for e in examples(history) if e.item.id == item_id), None)
-    if example is None:
-        return None
-    texts = file.texts(history.run, [e.item.id for e in examples(history)], beside)
-    text = texts.found.get(item_id)
-    scored = [
-        item
-        for result in history.evals
-        for item in history.items.get(result.step, [])
-        if item.id == item_id
-    ]
+    return in_full(history, [item_id], file, beside).get(item_id)
+
+
+def in_full(
+    history: History, ids: Collection[str], file: SetFile, beside: Path
+) -> dict[str, dict[str, Any]]:
+    """Return those of the examples `ids` that the latest evaluation has, each with every one of it."""
+    every = {example.item.id: example for example in examples(history)}
+    texts = file.texts(history.run, list(every), beside)
+    scored: dict[str, list[Item]] = {item_id: [] for item_id in ids if item_id in every}
+    for result in history.evals:
+        for item in history.items.get(result.step, []):
+            if item.id in scored:
+                scored[item.id].append(item)
+    return {item_id: _in_full(every[item_id], items, texts) for item_id, items in scored.items()}
+
+
+def _in_full(example: Example, scored: Sequence[Item], texts: Texts) -> dict[str, Any]:
+    text = texts.found.get(example.item.id)
     return {
         **_facts(example.item),
         "kinds": sorted(example.kinds),
