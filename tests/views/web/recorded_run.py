@@ -20,6 +20,7 @@ from heldout.records import (
     Layers,
     LayerState,
     Metric,
+    Note,
     Part,
     Run,
     Sample,
@@ -262,3 +263,18 @@ def write(folder: Path, records: list[AnyRecord]) -> Path:
 def resumed(step: int) -> Run:
     """A second process goes on from the checkpoint of `step`."""
     return msgspec.structs.replace(run_record(), step=step, time=STARTED + 200)
+
+
+def open_alert() -> list[AnyRecord]:
+    """Return an alert that is still open at the end of `recorded`, and a note behind it."""
+    alert = Verdict(
+        step=50,
+        time=STARTED + 50,
+        rule="loss-spike",
+        state="open",
+        level="warning",
+        message="loss is 3 x its median",
+        action="Look at the batch.",
+        evidence={"factor": 3.0},
+    )
+    return [alert, Note(step=60, time=STARTED + 60, topic="data", text="cut")]

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from looking import head, panel
 from playwright.sync_api import Page, expect
-from recorded_run import STARTED, write
-
-from heldout.records import Note, Verdict
+from recorded_run import open_alert, write
 
 pytestmark = pytest.mark.browser
 
@@ -34,16 +32,7 @@ def violations(page: Page) -> list[str]:
 def test_the_run_page_has_no_violation(
     page: Page, server: str, runs: Path, scheme: str, width: int
 ) -> None:
-    spike = Verdict(
-        step=50,
-        time=STARTED + 50,
-        rule="loss-spike",
-        state="open",
-        level="warning",
-        message="loss is 3 x its median",
-        action="Look at the batch.",
-    )
-    write(runs / "first", [spike, Note(step=60, time=STARTED + 60, topic="data", text="cut")])
+    write(runs / "first", open_alert())
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{server}/run/first")

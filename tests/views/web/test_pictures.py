@@ -24,13 +24,12 @@ from typing import Any
 import pytest
 from box_font import box_font
 from playwright.sync_api import Browser, Page, expect
-from recorded_run import STARTED, recorded, write
+from recorded_run import open_alert, recorded, write
 from recorded_set import write_capitals
 from serving import serving
 from test_compare_page import two
 from test_runs_page import several
 
-from heldout.records import Note, Verdict
 from heldout.views.web.app import STATIC
 
 pytestmark = pytest.mark.browser
@@ -142,17 +141,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)  # the settings show where the set's file is
     root = Path("runs")
     write(root / "first", recorded())
-    spike = Verdict(
-        step=50,
-        time=STARTED + 50,
-        rule="loss-spike",
-        state="open",
-        level="warning",
-        message="loss is 3 x its median",
-        action="Look at the batch.",
-        evidence={"factor": 3.0},
-    )
-    write(root / "first", [spike, Note(step=60, time=STARTED + 60, topic="data", text="cut")])
+    write(root / "first", open_alert())
     return root
 
 

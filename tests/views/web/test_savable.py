@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 import pytest
 from looking import open_menu, panel
 from playwright.sync_api import Page, expect
-from recorded_run import STARTED, write
+from recorded_run import STARTED, open_alert, write
 from test_compare_page import two
 from test_runs_page import several
 
-from heldout.records import Data, Note, Rows, Verdict
+from heldout.records import Data, Rows
 
 pytestmark = pytest.mark.browser
 
@@ -81,15 +81,6 @@ def look_into(name: str, data: bytes) -> None:
 
 
 def test_every_picture_and_table_of_a_run_is_saved(page: Page, server: str, runs: Path) -> None:
-    spike = Verdict(
-        step=50,
-        time=STARTED + 50,
-        rule="loss-spike",
-        state="open",
-        level="warning",
-        message="loss is 3 x its median",
-        action="Look at the batch.",
-    )
     data = Data(
         time=STARTED,
         path="train.jsonl",
@@ -100,7 +91,7 @@ def test_every_picture_and_table_of_a_run_is_saved(page: Page, server: str, runs
         longest=90,
         found={"duplicate": Rows(n=2, rows=[3, 9], partners=[1, 2])},
     )
-    write(runs / "first", [spike, data, Note(step=60, time=STARTED + 60, topic="data", text="cut")])
+    write(runs / "first", [*open_alert(), data])
     page.goto(f"{server}/run/first")
     expect(page.locator(".panel")).to_have_count(9)
     open_everything(page)
