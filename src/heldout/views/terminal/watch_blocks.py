@@ -366,7 +366,7 @@ def speed(now: Snapshot, left: float) -> Block:
         lines = joined(parts, width) or [Text("not measured yet", style="dim")]
         if split:
             text = Text("time: ", style="dim").append(", ".join(split))
-            lines += wrap(text, width, 2, "      ")
+            lines += wrap(text, width, min(2, height - 1 - len(lines)), "      ")
         return [heading("Speed", width), *lines][:height]
 
     return Block(draw, least=2)
