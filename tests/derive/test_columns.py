@@ -174,3 +174,55 @@ def test_many_samples_at_once_are_the_same_as_one_by_one() -> None:
     assert columns.get("a").values.tolist() == [1, 2, 1, 2]
     assert columns.get("b").steps.tolist() == [3, 4]
     assert columns.get("c").steps.tolist() == [1, 2, 3, 9]
+
+
+NAMES = st.lists(st.sampled_from("abcd"), min_size=1, unique=True)
+ADDED = st.tuples(st.just("add"), st.integers(0, 12), NAMES)
+EXTENDED = st.tuples(st.just("extend"), st.integers(0, 12), NAMES)
+CUT = st.tuples(st.just("cut"), st.integers(0, 12), st.just([]))
+
+
+@given(st.lists(st.one_of(ADDED, EXTENDED, CUT), max_size=30))
+def test_series_that_share_their_steps_are_as_if_each_had_its_own(
+    calls: list[tuple[str, int, list[str]]],
+) -> None:
+    columns, alone = Columns(), dict[str, dict[int, float]]()
+    for i, (what, step, names) in enumerate(calls):
+        steps = [step, step + 2, step + 3] if what == "extend" else [step]
+        if what == "cut":
+            columns.cut(step)
+        elif what == "add":
+            columns.add(step, dict.fromkeys(names, float(i)))
+        else:
+            held = tuple(array("d", [float(i)] * 3) for _ in names)
+            columns.extend([Table(tuple(names), array("q", steps), held)])
+        for name in alone if what == "cut" else names:
+            kept = {at: value for at, value in alone.get(name, {}).items() if at < step}
+            alone[name] = kept | ({} if what == "cut" else dict.fromkeys(steps, float(i)))
+    for name, values in alone.items():
+        found = columns.get(name)
+        assert found.steps.tolist() == list(values)
+        assert found.values.tolist() == list(values.values())
+        assert list(found.after(1)) == list(values.items())[1:]
+        assert found.since(5) == [value for at, value in values.items() if at >= 5]
+        assert found.minmax(100, 2, 9)[0].tolist() == [at for at in values if 2 <= at <= 9]
+        assert [found.reaches(at) for at in range(17)] == [
+            any(each >= at for each in values) for at in range(17)
+        ]
+
+
+def test_series_recorded_together_hold_their_steps_once() -> None:
+    columns = Columns()
+    for step in range(100):
+        columns.add(step, dict.fromkeys("abc", 1.0))
+    table = Table(tuple("abc"), array("q", range(100, 300)), (array("d", [1.0] * 200),) * 3)
+    columns.extend([table])
+    columns.cut(250)
+    columns.add(250, dict.fromkeys("abc", 1.0))
+    held = {id(columns.get(name)._steps) for name in "abc"}
+    assert len(held) == 1
+    columns.add(251, {"a": 1.0})
+    columns.add(252, dict.fromkeys("ab", 1.0))
+    assert columns.get("a").steps.tolist() == list(range(253))
+    assert columns.get("b").steps.tolist() == [*range(251), 252]
+    assert columns.get("c").steps.tolist() == list(range(251))

@@ -19,22 +19,27 @@ BLOCK = 64
 
 
 class Series:
-    """One metric over steps; `steps` ascend and `values` may hold NaN and infinities."""
+    """One metric over steps; `steps` ascend and `values` may hold NaN and infinities.
 
-    def __init__(self) -> None:
-        self._steps = array("q")
+    Series that are recorded together hold their steps once, in one array `together`; each leaves it with
+    a copy of its own at the first step that the others do not have.
+    """
+
+    def __init__(self, together: array[int] | None = None) -> None:
+        self._steps = array("q") if together is None else together
+        """The first `len(self)` are this series'; more are those of others."""
         self._values = array("d")
         self._pyramid = Pyramid()
         self.cuts = 0
         """How often its end was forgotten: what was folded over it before is void."""
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._values)
 
     @property
     def steps(self) -> Ints:
         """Steps as int64, ascending."""
-        return np.array(self._steps, dtype=np.int64)
+        return np.array(self._steps[: len(self)], dtype=np.int64)
 
     @property
     def values(self) -> Floats:
@@ -52,28 +57,46 @@ class Series:
 
     def since(self, step: int) -> list[float]:
         """The values at `step` and after it; costs what it returns, however long the series is."""
-        return self._values[bisect_left(self._steps, step) :].tolist()
+        return self._values[self._at(step) :].tolist()
 
     def after(self, count: int) -> Iterator[tuple[int, float]]:
         """Steps and values behind the first `count`; costs what it returns."""
-        return zip(self._steps[count:], self._values[count:], strict=True)
+        return zip(self._steps[count : len(self)], self._values[count:], strict=True)
+
+    def reaches(self, step: int) -> bool:
+        """Whether there is a value at `step` or after it."""
+        return bool(self._values) and self._steps[len(self) - 1] >= step
 
     def append(self, step: int, value: float) -> None:
         """Add the value at `step`, which lies after every step present."""
-        self._steps.append(step)
+        size = len(self._values)
+        if size == len(self._steps):
+            self._steps.append(step)
+        elif self._steps[size] != step:
+            self._steps = self._steps[:size]
+            self._steps.append(step)
         self._values.append(value)
 
     def extend(self, steps: array[int], values: array[float]) -> None:
         """Add many values at ascending steps that lie after every step present."""
-        self._steps.extend(steps)
+        size = len(self._values)
+        if size == len(self._steps):
+            self._steps.extend(steps)
+        elif self._steps[size : size + len(steps)] != steps:
+            self._steps = self._steps[:size]
+            self._steps.extend(steps)
         self._values.extend(values)
 
     def cut(self, step: int) -> None:
         """Forget everything at or after `step`."""
-        keep = bisect_left(self._steps, step)
-        self.cuts += keep < len(self._steps)
-        del self._steps[keep:], self._values[keep:]
+        keep = self._at(step)
+        self.cuts += keep < len(self)
+        del self._values[keep:]
         self._pyramid.cut(keep)
+
+    def _at(self, step: int) -> int:
+        """How many of its steps lie before `step`."""
+        return bisect_left(self._steps, step, hi=len(self))
 
     def minmax(
         self, buckets: int, first: int | None = None, last: int | None = None
@@ -85,8 +108,8 @@ class Series:
         The first and last NaN, Infinity and -Infinity of each run are kept as well, so no spike and no
         NaN is ever thinned away. A series that is short enough comes back whole.
         """
-        start = 0 if first is None else bisect_left(self._steps, first)
-        end = len(self) if last is None else bisect_left(self._steps, last + 1)
+        start = 0 if first is None else self._at(first)
+        end = len(self) if last is None else self._at(last + 1)
         steps, values = np.frombuffer(self._steps, np.int64), np.frombuffer(self._values)
         if end - start <= 2 * buckets:
             return steps[start:end].copy(), values[start:end].copy()
@@ -171,19 +194,23 @@ class Columns:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add one sample. A step seen before replaces it and everything after it (a resume)."""
+        together: array[int] = array("q")
         for name, value in values.items():
             series = self.series.get(name)
             if series is None:
-                series = self.series[name] = Series()
-            if series._steps and step <= series._steps[-1]:
+                series = self.series[name] = Series(together)
+            elif series.reaches(step):
                 series.cut(step)
             series.append(step, value)
 
     def extend(self, tables: Sequence[Table]) -> None:
         """Add many samples at once, as `add` does one by one."""
+        begun: dict[int, array[int]] = {}
         for name, (steps, values) in by_name(tables).items():
-            series = self.series.setdefault(name, Series())
-            if series._steps and steps[0] <= series._steps[-1]:
+            series = self.series.get(name)
+            if series is None:
+                series = self.series[name] = Series(begun.setdefault(id(steps), array("q")))
+            elif series.reaches(steps[0]):
                 series.cut(steps[0])
             series.extend(steps, values)
 
@@ -191,6 +218,10 @@ class Columns:
         """Forget everything at or after `step`."""
         for series in self.series.values():
             series.cut(step)
+        for together in {
+            id(series._steps): series._steps for series in self.series.values()
+        }.values():
+            del together[bisect_left(together, step) :]
 
     def get(self, name: str) -> Series:
         """The series called `name`; an empty one, not to be appended to, when it was never recorded."""

@@ -90,16 +90,20 @@ def test_a_torn_line_waits_for_its_end(runs: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("follows", [True, False], ids=["follows", "comes back"])
 @pytest.mark.parametrize(
     "records",
     [[resumed(40)], [resumed(40), sample(41)], [sample(50)]],
     ids=["resume", "resume and sample", "earlier step"],
 )
 def test_a_reader_is_told_to_load_anew_when_steps_are_superseded(
-    server: str, runs: Path, records: list[Any]
+    server: str, runs: Path, records: list[Any], follows: bool
 ) -> None:
     start = size(runs)
-    threading.Timer(0.5, write, (runs / "first", records)).start()
+    if follows:
+        threading.Timer(0.5, write, (runs / "first", records)).start()
+    else:
+        write(runs / "first", records)
     _, event = next_event(server, start)
     assert event["reload"] is True
 

@@ -153,7 +153,8 @@ class Tail:
             self._advance()
             if cursor > self.offset:  # the file was replaced by a shorter one meanwhile
                 return [self._event(start, self.offset, [], reload=True)]
-        return [self._event(start, cursor, records, reload=_supersedes(records, None))]
+        reload = _supersedes(records, self._step_before(start))
+        return [self._event(start, cursor, records, reload=reload)]
 
     def _advance(self) -> None:
         """Fold what was appended; start over when the file was replaced by a shorter one."""
@@ -197,6 +198,18 @@ class Tail:
             "cursor": self.offset,
             "now": time.time(),
         }
+
+    def _step_before(self, cursor: int) -> int | None:
+        """The step of the last sample before `cursor`, if it is near: what a page there has drawn to."""
+        begin = max(0, cursor - FEW_BYTES)
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            data = file.read(cursor - begin)
+        lines = data[data.find(b"\n") + 1 :] if begin else data
+        steps = [
+            record.step for record in journal.decode_lines(lines) if isinstance(record, Sample)
+        ]
+        return steps[-1] if steps else None
 
     def _is_line_start(self, cursor: int) -> bool:
         if cursor == 0:
