@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from trl import SFTConfig, SFTTrainer
@@ -22,6 +23,7 @@ from watched import collate, encoded
 import heldout
 import heldout.signals.each
 from heldout import host
+from heldout.adapters.huggingface import _is_sharded
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError
 from heldout.evals.evaluate import FixedEvalSet
@@ -602,6 +604,94 @@ def test_a_resumed_run_continues_its_journal_and_its_curves(
         assert resumed.columns.get(name).values.tolist() == pytest.approx(expected, rel=1e-6)
     assert notes(tmp_path, "resume") == ["resumed at step 4"]
     assert_replay_equals_live(tmp_path)
+
+
+class StopAtFour(TrainerCallback):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step == 4
+
+
+def resumed_elsewhere(tmp_path: Path, tokenizer: Any, place: Path, **more: Any) -> list[float]:
+    """The tokens counted by a run of another folder that goes on from `place`, after a first run."""
+    parts = [tiny.lora_model(), watch(tmp_path / "b", None)]
+    again = trainer(tmp_path / "b", tokenizer, *parts, save_strategy="no", **more)
+    again.train(resume_from_checkpoint=str(place))
+    tokens: list[float] = history(tmp_path / "b").columns.get("throughput/total_tokens").values
+    return list(tokens)
+
+
+@pytest.mark.parametrize("moved", ["no", "told", "untold"])
+def test_a_run_resumed_in_another_folder_goes_on_or_says_what_starts_anew(
+    tmp_path: Path, tokenizer: Any, moved: str
+) -> None:
+    parts = [tiny.lora_model(), watch(tmp_path / "a", None), StopAtFour()]
+    trainer(tmp_path / "a", tokenizer, *parts).train()
+    counted = history(tmp_path / "a").columns.get("throughput/total_tokens").values
+    place = tmp_path / "a" / "out" / "checkpoint-4"
+    if moved != "no":
+        place = place.rename(tmp_path / "kept")
+    told = {"resume_from_checkpoint": str(place)} if moved == "told" else {}
+    tokens = resumed_elsewhere(tmp_path, tokenizer, place, **told)
+    said = notes(tmp_path / "b", "resume")
+    assert said[0] == "resumed at step 4"
+    if moved == "untold":
+        assert tokens[0] < counted[-1]
+        assert "resume_from_checkpoint=PATH" in said[1]
+    else:
+        assert tokens[0] > counted[-1]
+        assert len(said) == 1
+
+
+@pytest.mark.parametrize("kept", ['{"signals": null}', '{"run": 5, "signals": []}', "[", "[]"])
+def test_a_spoilt_state_beside_a_checkpoint_loses_curves_not_the_watch(
+    tmp_path: Path, tokenizer: Any, kept: str
+) -> None:
+    parts = [tiny.lora_model(), watch(tmp_path, None), StopAtFour()]
+    trainer(tmp_path, tokenizer, *parts).train()
+    path = tmp_path / "out" / "checkpoint-4" / "heldout.json"
+    path.write_text(kept)
+    again = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None))
+    again.train(resume_from_checkpoint=True)
+    assert history(tmp_path).columns.get("loss/step").steps.tolist() == [1, 2, 3, 4, 5, 6]
+    assert [text for text in notes(tmp_path, "resume") if str(path) in text]
+    assert notes(tmp_path, "failure") == []
+
+
+class Predicting(TrainerCallback):
+    """Predicts after the second step; the steps behind it take their time."""
+
+    def __init__(self) -> None:
+        self.trainer: Any = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 2:
+            self.trainer.predict(self.trainer.eval_dataset)
+        elif state.global_step > 2:
+            time.sleep(0.02)
+
+
+def test_a_prediction_during_training_is_over_when_it_ends(tmp_path: Path, tokenizer: Any) -> None:
+    predicting = Predicting()
+    parts = [tiny.lora_model(), watch(tmp_path, None), predicting]
+    predicting.trainer = trainer(tmp_path, tokenizer, *parts)
+    predicting.trainer.train()
+    assert history(tmp_path).columns.get("time/evaluation").steps.tolist() == [3]
+
+
+def test_sharded_weights_are_known_by_their_wrapper_or_by_how_they_were_launched(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullyShardedDataParallel(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    model = tiny.model()
+    args = trainer(tmp_path, tokenizer, model).args
+    assert not _is_sharded(args, model)
+    assert _is_sharded(args, FullyShardedDataParallel(model))
+    monkeypatch.setattr(args.distributed_state, "distributed_type", DistributedType.FSDP)
+    assert _is_sharded(args, model)
 
 
 def test_only_the_main_process_records(tmp_path: Path, tokenizer: Any, eval_set: Path) -> None:

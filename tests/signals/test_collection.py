@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from heldout.records import Metric
+from heldout.records import AnyRecord, Metric
 from heldout.signals import collection
 from heldout.signals.collection import Kept, Signals, on_host, width
 from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Values
@@ -195,6 +196,7 @@ def test_sums_that_are_not_finite_switch_nothing_off() -> None:
         ["1", 2.0],
         [[1.0], 2.0],
         [None, 2.0],
+        [10**400, 2.0],
         None,
     ],
 )
@@ -209,6 +211,109 @@ def test_a_signal_that_hands_over_something_else_than_promised_is_off(given: Any
     assert len(vector) == width()
     assert on_host([kept]) == [{"one": [1.0], "two": []}]
     assert set(process.signals.step(process.moment, {"one": [1.0]})) == {"alone", "one"}
+
+
+class Plain(Signal):
+    """Collects nothing and answers what it is told."""
+
+    gives: Any = ()
+
+    def step(self, moment: Moment, numbers: Sequence[float]) -> Values:
+        return self.gives
+
+    def records(self, moment: Moment, values: Values) -> Sequence[AnyRecord]:
+        return self.gives
+
+    def log(self, logs: Mapping[str, float]) -> Values:
+        return self.gives
+
+    def missing(self) -> str:
+        return self.gives
+
+    def state(self) -> dict[str, float]:
+        return self.gives
+
+
+def failing() -> Iterator[Any]:
+    raise RuntimeError("broken")
+    yield
+
+
+NO_NUMBERS = [
+    [1.0, 2.0],
+    "abc",
+    5,
+    torch.ones(2),
+    {"x": None},
+    {"x": "1.0"},
+    {"x": torch.ones(2)},
+    {"x": 10**400},
+    {1: 1.0},
+]
+NO_RECORDS = [5, [object()], [None], {"x": 1.0}, torch.ones(2)]
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [(method, given) for method in ("step", "log", "state") for given in NO_NUMBERS]
+    + [("records", given) for given in NO_RECORDS]
+    + [("records", failing), ("missing", 5), ("missing", ["no"])],
+)
+def test_a_signal_that_answers_with_something_else_than_promised_is_off(
+    method: str, given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MADE, "plain", Plain)
+    process = Process()
+    process.of("plain").gives = given() if callable(given) else given
+    arguments = {
+        "step": (process.moment, {}),
+        "log": ({"loss": 1.0},),
+        "records": (process.moment, {}),
+    }
+    others = {name: x for name, x in MADE.items() if name != "plain"}
+    for _ in range(2):
+        found = getattr(process.signals, method)(*arguments.get(method, ()))
+        assert set(process.failures) == {"plain"}
+    assert set(process.signals._on) == set(others)
+    expected = {
+        "step": {"alone": 1.0, "two": 0.0},
+        "state": {"one": {"seen": 0.0}, "two": {"seen": 0.0}},
+        "log": {},
+        "records": [],
+        "missing": ["nothing to show"],
+    }
+    assert found == expected[method]
+
+
+@pytest.mark.parametrize("given", [3, True, np.float32(3), torch.tensor(3.0), math.nan])
+def test_numbers_of_any_kind_are_recorded_as_floats(
+    given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MADE, "plain", Plain)
+    process = Process()
+    process.of("plain").gives = {"x": given}
+    found = process.signals.step(process.moment, {})["x"]
+    assert type(found) is float
+    assert found == pytest.approx(float(given), nan_ok=True)
+    assert process.failures == {}
+
+
+@pytest.mark.parametrize("given", [None, [5], 5])
+def test_a_signal_whose_metrics_are_none_is_off(
+    given: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Two, "metrics", given)
+    process = Process()
+    assert process.signals.metrics == list(One.metrics)
+    assert set(process.failures) == {"two"}
+
+
+def test_what_was_answered_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MADE, "plain", Plain)
+    process = Process()
+    process.of("plain").gives = {"x": None}
+    process.signals.step(process.moment, {})
+    assert process.failures == {"plain": "a number was promised, found None"}
 
 
 @pytest.mark.parametrize("shape", [[1.0, 2.0], [[1.0], [2.0, 3.0]]])
@@ -289,11 +394,13 @@ def test_the_state_of_each_signal_comes_back_to_it() -> None:
     assert again.state() == {"one": {"seen": 3.0}, "two": {"seen": 0.0}}
 
 
-def test_the_real_signals_promise_a_vector_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_signals_promise_a_vector_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.undo()
     failures: list[str] = []
     signals = Signals(lambda name, error: failures.append(f"{name}: {error}"))
-    signals.begin(Start(model=nn.Linear(1, 1), folder=Path()), {})
+    signals.begin(Start(model=nn.Linear(1, 1), folder=tmp_path), {})
     vector = signals.vector(signals.collect(), torch.device("cpu"))
     assert len(vector) == width() > 0
     assert failures == []

@@ -49,8 +49,9 @@ def judge(
     trained: Mapping[str, bool] | None = None,
     unchanged: Mapping[str, float] | None = None,
     loss: float | None = 2.0,
+    rate: float | None = None,
 ) -> dict[str, LayerState]:
-    return health.judge(step, readings, trained or {}, unchanged or {}, loss)
+    return health.judge(step, readings, trained or {}, unchanged or {}, loss, rate)
 
 
 def after(
@@ -232,6 +233,58 @@ def test_rounding_is_three_looks_in_a_row_at_steps_that_changed_little(
         unchanged = {} if share is None else {"layers.0.q_proj": share}
         found = judge(health, peers(0.1, 0.1), LATE + 10 * i, unchanged=unchanged)
     assert found == ({"layers.0.q_proj": "rounding"} if told else {})
+
+
+@pytest.mark.parametrize(
+    ("rates", "told"),
+    [
+        ((1e-3,) * 3, True),
+        ((None,) * 3, True),
+        ((0.0,) * 9, False),
+        ((math.nan,) * 9, False),
+        ((1e-3, 1e-3, 0.0, 0.0), False),
+        ((1e-3, 1e-3, 0.0, 1e-3), True),
+    ],
+)
+def test_steps_at_a_rate_of_zero_say_nothing_of_rounding_or_the_optimizer(
+    rates: Sequence[float | None], told: bool
+) -> None:
+    rounds, left_out = Health.after(WARM_UP), Health.after(WARM_UP)
+    still = peers(0.0, 0.0, grad_square=1.0, speed_square=0.0)
+    for i, rate in enumerate(rates):
+        share = {"layers.0.q_proj": 1.0}
+        rounded = judge(rounds, peers(0.1, 0.1), LATE + 10 * i, unchanged=share, rate=rate)
+        frozen = judge(left_out, still, 10 * i, rate=rate)
+    assert rounded == ({"layers.0.q_proj": "rounding"} if told else {})
+    assert frozen == ({f"layers.{i}.q_proj": "frozen" for i in range(2)} if told else {})
+
+
+@pytest.mark.parametrize(
+    ("grad", "speed", "moved"),
+    [
+        (0.0, 0.0, 0.0),
+        (None, 0.0, 0.0),
+        (math.nan, 0.0, 0.0),
+        (math.inf, 0.0, 0.0),
+        (1.0, 1e-30, 0.0),
+        (1.0, None, 0.0),
+        (1.0, 0.0, 1e-9),
+    ],
+)
+def test_only_what_has_a_gradient_and_never_moves_is_not_in_the_optimizer(
+    grad: float | None, speed: float | None, moved: float
+) -> None:
+    readings = peers(moved, grad_square=grad, speed_square=speed)
+    assert after(9, readings, rate=1e-3) == {}
+
+
+def test_forgotten_counts_start_anew() -> None:
+    health, still = Health.after(WARM_UP), peers(0.0, grad_square=1.0, speed_square=0.0)
+    for _ in range(IN_A_ROW):
+        found = judge(health, still)
+    assert found == {"layers.0.q_proj": "frozen"}
+    health.forget(["layers.0.q_proj", "another"])
+    assert judge(health, still) == {}
 
 
 @pytest.mark.parametrize("warm_up", [0, 10, 30, 31, WARM_UP])

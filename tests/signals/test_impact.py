@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from watched import collate, encoded
 
 from heldout.signals.adapters import adapted
-from heldout.signals.impact import SAMPLES, Impact
+from heldout.signals.impact import SAMPLES, WITNESSES, Impact
 from heldout.signals.lora import ModuleReading
 
 IDS = torch.randint(400, (4, 16), generator=torch.Generator().manual_seed(0))
@@ -296,13 +296,13 @@ def test_where_clipping_is_not_seen_the_numbers_are_of_the_clipped_gradients(
 
 
 @pytest.mark.parametrize("end", ["train", "end"])
-def test_the_witness_keeps_no_hook(tmp_path: Path, tokenizer: Any, end: str) -> None:
+def test_the_witnesses_keep_no_hook(tmp_path: Path, tokenizer: Any, end: str) -> None:
     model, impact = shaken(), Impact()
     if end == "train":
         run(tmp_path, tokenizer, model, Sampling(impact), max_steps=1)
     else:
         impact.begin(adapted(model), clipping_is_seen=True)
-        assert len(hooks(model)) == 1
+        assert 1 < len(hooks(model)) <= WITNESSES
         impact.end()
         impact.end()
     assert hooks(model) == []
@@ -323,14 +323,90 @@ def test_no_hook_is_put_where_nothing_of_lora_is_trained() -> None:
     impact.end()
 
 
-def test_the_witness_is_only_looked_at_in_sampled_steps() -> None:
+def test_the_witnesses_are_only_looked_at_in_sampled_steps() -> None:
     model, impact = shaken(), Impact()
     impact.begin(adapted(model), clipping_is_seen=True)
     backward(model)
-    assert impact._unclipped is None
+    assert impact._fired == {}
     impact.armed = True
     backward(model)
-    assert impact._unclipped is not None
+    assert len(impact._fired) == len(hooks(model))
     impact.sample(adapted(model))
-    assert impact._unclipped is None
+    assert impact._fired == {}
     impact.end()
+
+
+def clip(model: nn.Module, by: float) -> None:
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad *= by
+
+
+def test_one_module_with_a_gradient_is_enough_to_see_the_clipping() -> None:
+    """The others are in a part of the model that the batch leaves aside."""
+    model = shaken()
+    for each in adapted(model):
+        first = each.name.startswith("model.model.layers.0.")
+        each.module.scaling["default"] *= float(first)
+    expected = slopes(model)
+    impact = Impact()
+    impact.begin(adapted(model), clipping_is_seen=True)
+    impact.armed = True
+    backward(model)
+    clip(model, 1e-3)
+    impact.sample(adapted(model))
+    assert not impact.clipped_unseen
+    assert max(expected.values()) > 1e-4
+    close(impacts(impact, model), expected)
+
+
+def test_clipping_that_no_witness_saw_is_told_and_in_no_mean() -> None:
+    model, impact = shaken(), Impact()
+    impact.begin(adapted(model), clipping_is_seen=True)
+    backward(model)
+    impact.sample(adapted(model))
+    assert impact.clipped_unseen
+    assert set(impacts(impact, model).values()) == {None}
+    impact.armed = True
+    backward(model)
+    impact.sample(adapted(model))
+    assert not impact.clipped_unseen
+    assert None not in impacts(impact, model).values()
+    impact.end()
+
+
+@pytest.mark.parametrize("clipping_is_seen", [True, False])
+def test_gradients_that_were_there_and_are_gone_are_told_from_none(clipping_is_seen: bool) -> None:
+    model, impact = shaken(), Impact()
+    impact.begin(adapted(model), clipping_is_seen)
+    impact.armed = True
+    assert not impact.are_freed(adapted(model))
+    backward(model)
+    assert not impact.are_freed(adapted(model))
+    model.zero_grad()
+    assert impact.are_freed(adapted(model))
+    impact.skip()
+    assert not impact.are_freed(adapted(model))
+    impact.end()
+
+
+def test_a_gradient_that_is_taken_within_the_backward_pass_throws_nothing() -> None:
+    model, impact = shaken(), Impact()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
+    impact.begin(adapted(model), clipping_is_seen=True)
+    impact.armed = True
+    backward(model)
+    assert impact.are_freed(adapted(model))
+    impact.end()
+
+
+def test_a_forgotten_mean_starts_anew() -> None:
+    model, impact = shaken(), Impact()
+    backward(model)
+    impact.sample(adapted(model))
+    before, name = impacts(impact, model), adapted(model)[0].name
+    impact.forget([name])
+    assert {n for n, x in impacts(impact, model).items() if x is None} == {name}
+    assert None not in before.values()

@@ -7,12 +7,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny
 import torch
 
 from heldout.signals.each.streaming_ce import StreamingCE
 from heldout.signals.each.token_entropy import TokenEntropy, some_positions
 from heldout.signals.entropy import compute_token_entropy, row_entropies, summed_entropy
-from heldout.signals.moment import Batch, Moment, Signal, SignalOptions, Start, Values, to_host
+from heldout.signals.moment import (
+    IGNORED,
+    Batch,
+    Moment,
+    Signal,
+    SignalOptions,
+    Start,
+    Values,
+    to_host,
+)
 
 
 def batch(labels: list[list[int]], loss: float, items: int | None = None, **more: Any) -> Batch:
@@ -33,10 +43,11 @@ def read(signal: Signal, step: int = 1, seconds: float = 2.0) -> Values:
     return signal.step(moment, numbers)
 
 
-def streaming(window: int = 300) -> StreamingCE:
+def streaming(window: int = 300, ranks: int = 1) -> StreamingCE:
     signal = StreamingCE()
     options = SignalOptions(window=window)
-    signal.begin(Start(model=torch.nn.Linear(1, 1), folder=Path(), options=options))
+    model = torch.nn.Linear(1, 1)
+    signal.begin(Start(model=model, folder=Path(), ranks=ranks, options=options))
     return signal
 
 
@@ -103,10 +114,70 @@ def test_a_resumed_stream_continues_the_same_curve() -> None:
             assert last["loss/streaming"] == whole._loss_mass / whole._token_mass
 
 
-def test_labels_that_are_all_masked_are_a_loss_of_zero() -> None:
+def test_labels_that_are_all_masked_are_no_loss_and_change_no_curve() -> None:
+    model, ids = tiny.model(), torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        loss = model(input_ids=ids, labels=torch.full_like(ids, IGNORED)).loss.item()
+    assert math.isnan(loss)
     signal = streaming()
-    signal.forward(batch([[0, 0, 0]], loss=0.0))
-    assert read(signal)["loss/step"] == 0.0
+    signal.forward(batch([[0, 5]], loss=2.0))
+    read(signal)
+    state = signal.state()
+    for items in (None, 0):
+        signal.forward(batch([[0, 0, 0]], loss=loss, items=items))
+        assert read(signal) == {}
+        assert signal.state() == state
+    assert signal.missing() == ""
+    signal.forward(batch([[0, 5]], loss=1.0))
+    later = read(signal)
+    assert later["loss/step"] == 1.0
+    assert 1 < later["loss/streaming"] < 2
+    assert later["loss/non_finite"] == 0
+
+
+def test_a_first_step_without_labels_is_not_said_to_be_without_a_loss() -> None:
+    signal = streaming()
+    signal.forward(batch([[0, 0, 0]], loss=math.nan))
+    assert read(signal) == {}
+    assert signal.missing() == ""
+
+
+@pytest.mark.parametrize("host", ["cpu", "as on another device"])
+@pytest.mark.parametrize("loss", [1.0, math.nan])
+def test_a_micro_batch_without_labels_leaves_the_others_of_its_step_alone(
+    loss: float, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if host != "cpu":
+        monkeypatch.setattr("heldout.signals.moment.is_at_hand", lambda tensor: False)
+    signal = streaming()
+    signal.forward(batch([[0, 5, 5, 5]], loss=loss))
+    signal.forward(batch([[0, 0, 0, 0]], loss=math.nan))
+    signal.forward(batch([[0, 0, 0, 5]], loss=5.0))
+    values = read(signal)
+    assert values["loss/step"] == pytest.approx((3 * loss + 5.0) / 4, nan_ok=True)
+    assert values["loss/non_finite"] == math.isnan(loss)
+
+
+@pytest.mark.parametrize("host", ["cpu", "as on another device"])
+@pytest.mark.parametrize("items", [None, 0])
+def test_a_process_without_labels_leaves_the_others_sums_alone(
+    items: int | None, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if host != "cpu":
+        monkeypatch.setattr("heldout.signals.moment.is_at_hand", lambda tensor: False)
+    first, second = streaming(ranks=2), streaming(ranks=2)
+    first.forward(batch([[0, 5, 5]], loss=3.0, items=None if items is None else 2))
+    second.forward(batch([[0, 0, 0]], loss=math.nan, items=items))
+    sums = [to_host(signal.collect()) for signal in (first, second)]
+    assert sums == [[6.0, 2.0], [0.0, 0.0]]
+
+
+def test_a_saved_mean_that_is_not_finite_starts_anew() -> None:
+    signal = streaming()
+    signal.restore({"loss_mass": math.nan, "token_mass": 3.0, "non_finite": 4})
+    signal.forward(batch([[0, 5]], loss=2.0))
+    assert read(signal) == {"loss/step": 2.0, "loss/streaming": 2.0, "loss/non_finite": 4}
+    assert all(map(math.isfinite, signal.state().values()))
 
 
 def test_entropy_from_logits_is_the_mean_over_label_positions() -> None:

@@ -134,6 +134,36 @@ def test_a_loss_of_zero_counts_with_its_gradient(
     assert [message in alert.message for alert in outcome] == ([True] if message else [])
 
 
+@pytest.mark.parametrize(
+    ("tokens", "state"),
+    [
+        ([6.0, 0.0, 0.0], "fine"),
+        ([6.0, 0.0, 0.0, 0.0], "critical"),
+        ([0.0, 0.0, 0.0], "critical"),
+        ([0.0, 0.0, 0.0, 6.0], "fine"),
+    ],
+)
+def test_steps_without_a_label_token_count_in_a_row(tokens: list[float], state: str) -> None:
+    """They have no loss of their own; the Trainer logs 0 and a gradient of 0 for each."""
+    facts: Facts = [
+        Sample(
+            step=i,
+            time=0.0,
+            values={
+                "throughput/label_tokens": n,
+                LOGGED: 2.0 * bool(n),
+                "grad/norm": float(bool(n)),
+            }
+            | ({OWN: 2.0} if n else {}),
+        )
+        for i, n in enumerate([6.0, *tokens], start=1)
+    ]
+    assert found(loss_not_finite.RULE, facts) == state
+    if state == "critical":
+        assert "No label token in the last 3 steps" in finding(loss_not_finite.RULE, facts).message
+        assert "label" in finding(loss_not_finite.RULE, facts).action
+
+
 def test_a_policys_loss_of_zero_is_none_of_this() -> None:
     rows = [Sample(step=i, time=0.0, values={LOGGED: 0.0, "reward": 1.0}) for i in range(9)]
     assert found(loss_not_finite.RULE, [*rows]) == "fine"

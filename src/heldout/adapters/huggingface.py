@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, DynamoBackend
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from heldout import host
@@ -47,6 +50,14 @@ log = logging.getLogger("heldout")
 STATE_NAME = "heldout.json"
 """Beside the Trainer's own files in each checkpoint: what a resumed run continues from."""
 SHARDED = "the weights are sharded over processes (FSDP, ZeRO-3), which is not supported yet"
+ORIGIN = "heldout"
+"""Among the callbacks' states that the Trainer saves: the folder that its checkpoints lie in."""
+LOST = "the streaming CE, the counts of tokens and of bad steps and the layers' impact start anew"
+UNHEARD = (
+    "no forward pass of the model was seen, so there are no losses, entropies or token counts: it is "
+    "called from inside compiled code, or only a part of it is called. Compile the model itself "
+    "(torch_compile=True, or model.compile())"
+)
 WHOLE_WEIGHTS = ("lora_layers", "finite_weights")
 """Signals that read whole weights, which one process of several cannot where they are sharded."""
 ARGUMENTS = (
@@ -187,6 +198,7 @@ class Monitor(TrainerCallback):
         self._hook: Any = None
         self._learning_rate: float | None = None
         self._evaluating = False
+        self._heard = False
 
     @_harmless
     def on_train_begin(
@@ -216,6 +228,7 @@ class Monitor(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The data of the step is there."""
+        self._evaluating = False
         if self.watch:
             self.watch.settle()
             self.watch.lap("data")
@@ -244,6 +257,7 @@ class Monitor(TrainerCallback):
         try:
             if self.watch:
                 self.watch.step(step, model, self._learning_rate, last, control.should_log)
+                self._note_unheard(step)
             elif self._follower:
                 self._follower.step(step, model, last)
             else:
@@ -303,10 +317,23 @@ class Monitor(TrainerCallback):
         self._lap("evaluation")
         self._evaluating = False
 
+    @_harmless
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float],
+        **kwargs: Any,
+    ) -> None:
+        """Nor is a prediction."""
+        self._lap("evaluation")
+        self._evaluating = False
+
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The Trainer's own evaluation is under way."""
+        """The Trainer's own evaluation or prediction is under way."""
         self._evaluating = True
 
     @_harmless
@@ -390,7 +417,23 @@ class Monitor(TrainerCallback):
         )
 
     def _hooked(self, model: nn.Module) -> Any:
-        return _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
+        """Hook the forward pass where nothing of ours is traced; returns the hook's handle.
+
+        A hook on the module that is compiled runs around the compiled code, uncompiled where it is
+        disabled. A hook further inside would become part of the graph.
+        """
+        self._heard = False
+        if not _is_compiled(model):
+            return _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
+        disable: Callable[..., Any] = torch.compiler.disable
+        outside = disable(self._forward)
+        return model.register_forward_hook(outside, with_kwargs=True)
+
+    def _note_unheard(self, step: int) -> None:
+        """Say once that the forward pass cannot be seen."""
+        if not self._heard and self.watch:
+            self.watch.note(step, "signal", UNHEARD)
+        self._heard = True
 
     def _plan(
         self, args: TrainingArguments, model: nn.Module, tokenizer: Any
@@ -437,7 +480,9 @@ class Monitor(TrainerCallback):
         problems: Sequence[str],
         data: Data | None,
     ) -> None:
-        saved = _saved_state(Path(args.output_dir or "."), state.global_step)
+        checkpoint = _resumed_from(args, state)
+        saved = _saved_state(checkpoint)
+        _kept(state)[ORIGIN] = {"folder": str(Path(args.output_dir or ".").resolve())}
         name = self.run or saved.get("run") or new_run(self.runs)
         folder = self.runs / name
         about = plan.evaluator.fixed.about if plan.evaluator else None
@@ -455,6 +500,8 @@ class Monitor(TrainerCallback):
         self._hook = self._hooked(start.model)
         start = dataclasses.replace(start, folder=folder)
         watch.begin(self._run(args, state, start.model, name, about), start, saved, data)
+        if state.global_step and not saved:
+            watch.note(state.global_step, "resume", _why_not_continued(checkpoint))
         for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
@@ -524,9 +571,12 @@ class Monitor(TrainerCallback):
     def _forward(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
+        if torch.compiler.is_compiling():
+            return  # traced into someone's graph, which must not break on us
         watching = self.watch or self._follower
         if watching is None or not module.training or not torch.is_grad_enabled():
             return  # an evaluation, a reference model's pass, a generation
+        self._heard = True
         watching.forward(
             Batch(
                 input_ids_BT=kwargs.get("input_ids", args[0] if args else None),
@@ -555,10 +605,30 @@ def _innermost(model: nn.Module) -> nn.Module:
     return found if isinstance(found, nn.Module) else model
 
 
+def _is_compiled(model: nn.Module) -> bool:
+    """True where the model or a part of it is compiled, or accelerate was told to compile it.
+
+    Accelerate compiles a wrapper around the model, which a callback is never shown.
+    """
+    plugin = AcceleratorState._shared_state.get("dynamo_plugin")
+    if plugin is not None and plugin.backend != DynamoBackend.NO:
+        return True
+    return any(
+        getattr(part, "_compiled_call_impl", None) is not None or "_orig_mod" in part._modules
+        for part in model.modules()
+    )
+
+
 def _is_sharded(args: TrainingArguments, model: nn.Module) -> bool:
-    """True where a forward pass needs every process, which the main one cannot call alone."""
+    """True where a forward pass needs every process, which the main one cannot call alone.
+
+    `accelerate launch` sets FSDP up without a word in the Trainer's arguments.
+    """
+    state = getattr(args, "distributed_state", None)
+    launched = getattr(state, "distributed_type", None) == DistributedType.FSDP
+    around = (type(m).__name__.endswith("FullyShardedDataParallel") for m in model.modules())
     parts = (hasattr(p, "ds_id") or type(p.data).__name__ == "DTensor" for p in model.parameters())
-    return bool(getattr(args, "fsdp", None)) or any(parts)
+    return bool(getattr(args, "fsdp", None)) or launched or any(around) or any(parts)
 
 
 def _training(args: TrainingArguments, model: nn.Module, steps: int) -> dict[str, Any]:
@@ -574,13 +644,59 @@ def _training(args: TrainingArguments, model: nn.Module, steps: int) -> dict[str
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _saved_state(output: Path, step: int) -> dict[str, Any]:
-    path = output / f"{PREFIX_CHECKPOINT_DIR}-{step}" / STATE_NAME
+def _resumed_from(args: TrainingArguments, state: TrainerState) -> Path | None:
+    """The checkpoint that training goes on from; None at a start, or where it cannot be known.
+
+    The Trainer does not tell it. It is looked for where the arguments say, in the output folder, and
+    in the folder it was saved into; it is the one with the Trainer's own history.
+    """
+    if not state.global_step:
+        return None
+    name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+    origin = _kept(state).get(ORIGIN)
+    folders = [Path(args.output_dir or ".")]
+    if isinstance(origin, dict) and isinstance(origin.get("folder"), str):
+        folders.append(Path(origin["folder"]))
+    places = [folder / name for folder in folders]
+    if isinstance(args.resume_from_checkpoint, str):
+        places.insert(0, Path(args.resume_from_checkpoint))
+    mine = json.dumps([state.global_step, state.log_history])
+    for place in places:
+        found = _json(place / TRAINER_STATE_NAME)
+        if json.dumps([found.get("global_step"), found.get("log_history")]) == mine:
+            return place
+    return None
+
+
+def _kept(state: TrainerState) -> dict[str, Any]:
+    """The callbacks' states, which the Trainer saves with its own; it calls them a list, wrongly."""
+    found: Any = state.stateful_callbacks
+    return found if isinstance(found, dict) else {}
+
+
+def _saved_state(checkpoint: Path | None) -> dict[str, Any]:
+    """What was left beside a checkpoint, as far as it is what it should be."""
+    found = _json(checkpoint / STATE_NAME) if checkpoint else {}
+    kinds = {"run": str, "signals": dict}
+    return {key: found[key] for key, kind in kinds.items() if isinstance(found.get(key), kind)}
+
+
+def _why_not_continued(checkpoint: Path | None) -> str:
+    """Why curves do not go on in a resumed run, which ones, and what to do."""
+    if checkpoint:
+        return f"{checkpoint / STATE_NAME} cannot be used or was never written: {LOST}"
+    return (
+        "the checkpoint that training goes on from is neither in the output folder nor where it was "
+        f"saved: {LOST}. Name it in the Trainer's arguments (resume_from_checkpoint=PATH)"
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
-        state = json.loads(path.read_text(encoding="utf-8")) if step else {}
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return state if isinstance(state, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _environment() -> dict[str, str]:

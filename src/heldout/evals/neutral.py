@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ def neutral(model: nn.Module) -> Iterator[None]:
     Restored, also when the body raises: the random states, each module's own `training` flag (a
     blanket `train()` would wake frozen dropout), and the frequencies of rotary embeddings that adapt
     to the length they see. Not `inference_mode`: a module that caches a tensor under it breaks the
-    next backward.
+    next backward. A compiled model runs uncompiled: the many shapes of an evaluation would use up the
+    recompilations that training may need.
     """
     flags = [(module, module.training) for module in model.modules()]
     rotary = [(module, state) for module in model.modules() if (state := _rotary_state(module))]
@@ -46,7 +48,7 @@ def neutral(model: nn.Module) -> Iterator[None]:
             module.training = (
                 False  # not eval(): what a module does there need not be undone by train()
             )
-        with same_chance(), torch.no_grad():
+        with same_chance(), torch.no_grad(), _uncompiled():
             yield
     finally:
         for module, training in flags:
@@ -54,6 +56,14 @@ def neutral(model: nn.Module) -> Iterator[None]:
         for module, state in rotary:
             for name, value in state.items():
                 setattr(module, name, value)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Compile nothing and run nothing compiled, if anything can have been compiled at all."""
+    if "torch._dynamo" not in sys.modules:  # importing it takes a second
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def _rotary_state(module: nn.Module) -> dict[str, object]:

@@ -10,8 +10,9 @@ Legend: E experts, R rank (of all active adapters together); A [E, R, in], B [E,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -68,10 +69,11 @@ class LowRank:
         B holds every scaling factor, in its own dtype or in float32 where that is a half; both are
         views of the parameters where nothing has to be multiplied or joined, and detached.
         """
-        pairs = [_factors(self.module, adapter) for adapter in self.adapters]
-        if len(pairs) == 1:
-            return pairs[0]
-        return torch.cat([b for b, _ in pairs], dim=2), torch.cat([a for _, a in pairs], dim=1)
+        return joined([self.factors_of(adapter) for adapter in self.adapters])
+
+    def factors_of(self, adapter: str) -> Pair:
+        """Read the same of one adapter."""
+        return _factors(self.module, adapter)
 
     def product(self) -> Product:
         """Read the same with the scaling apart where it is one number, so that nothing is copied."""
@@ -149,13 +151,14 @@ class Direct:
 Adapted = LowRank | Direct
 
 
-def adapted(model: nn.Module) -> list[Adapted]:
+def adapted(model: nn.Module, adapter: str | None = None) -> list[Adapted]:
     """Find every adapted weight that can be read, in the model's order, each once.
 
-    Call again after adapters were added, switched, merged or deleted. Reads no weights.
+    Of the active adapters, or of one `adapter` by itself, active or not. Call again after adapters
+    were added, switched, merged or deleted. Reads no weights.
     """
     found: dict[frozenset[int], Adapted] = {}
-    for each in _survey(model).values():
+    for each in _survey(model, adapter).values():
         if isinstance(each, str):
             continue
         key = frozenset(_storage(parameter) for parameter in each.parameters())
@@ -172,9 +175,33 @@ def left_out(model: nn.Module) -> dict[str, str]:
     return {name: each for name, each in _survey(model).items() if isinstance(each, str)}
 
 
-def still_there(found: Iterable[Adapted]) -> bool:
-    """Tell whether the same adapters are active in these layers as when they were found."""
-    return all(_active(each.module)[: len(each.adapters)] == each.adapters for each in found)
+def adapter_names(model: nn.Module) -> list[str]:
+    """Name every adapter that any layer has, active or not."""
+    names = (name for layer in _tuner_layers(model) for name in _present(layer))
+    return list(dict.fromkeys(names))
+
+
+def active_adapters(model: nn.Module) -> list[tuple[Any, tuple[str, ...]]]:
+    """Which adapters are active in which layers: unequal once `adapted` would find others."""
+    return [(layer, _active(layer)) for layer in _tuner_layers(model)]
+
+
+def trained_beside(model: nn.Module) -> list[str]:
+    """Name the trained parameters that belong to no adapter."""
+    inside: set[int] = set()
+    for layer in _tuner_layers(model):
+        for name, parameter in layer.named_parameters():
+            if name.split(".")[0] not in ("base_layer", "original_module"):
+                inside.add(id(parameter))
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+    return [plain(name) for name, p in trained if id(p) not in inside]
+
+
+def joined(pairs: Sequence[Pair]) -> Pair:
+    """B and A of a sum of products."""
+    if len(pairs) == 1:
+        return pairs[0]
+    return torch.cat([b for b, _ in pairs], dim=2), torch.cat([a for _, a in pairs], dim=1)
 
 
 @torch.no_grad()
@@ -201,13 +228,15 @@ def base_square(each: Adapted, start: tuple[Tensor, Tensor] | None = None) -> fl
     return float(add(parts))
 
 
-def _survey(model: nn.Module) -> dict[str, Adapted | str]:
+def _survey(model: nn.Module, adapter: str | None = None) -> dict[str, Adapted | str]:
     """Every adapted weight by name: how to read it, or why it cannot be read."""
     lists = stacks(model)
     found: dict[str, Adapted | str] = {}
     for path, module in model.named_modules():
-        tuner = _tuner(type(module))
+        tuner = _tuner(type(module).__mro__)
         adapters = _active(module) if tuner else ()
+        if tuner and adapter is not None:
+            adapters = (adapter,) if adapter in _present(module) else ()
         if adapters:
             name = _name(path, module, tuner)
             name = path if name in found else name
@@ -215,12 +244,17 @@ def _survey(model: nn.Module) -> dict[str, Adapted | str]:
     return found
 
 
-def _tuner(kind: type) -> str:
+def _tuner_layers(model: nn.Module) -> Iterator[Any]:
+    return (module for module in model.modules() if _tuner(type(module).__mro__))
+
+
+@cache
+def _tuner(bases: tuple[type, ...]) -> str:
     """The method a class of PEFT's layers belongs to; "" for other classes.
 
     Looks through the bases because FSDP2 puts a class of its own in front.
     """
-    peft = [base for base in kind.__mro__ if base.__module__.startswith("peft.")]
+    peft = [base for base in bases if base.__module__.startswith("peft.")]
     names = {base.__name__ for base in peft}
     if "ModulesToSaveWrapper" in names:
         return "modules_to_save"
@@ -229,9 +263,15 @@ def _tuner(kind: type) -> str:
 
 def _active(module: Any) -> tuple[str, ...]:
     """The active adapters that this layer has."""
+    there = _present(module)
+    return tuple(x for x in module.active_adapters if x in there)
+
+
+def _present(module: Any) -> set[str]:
+    """The adapters that this layer has."""
     holders = [getattr(module, name, None) for name in module.adapter_layer_names]
     there: list[Any] = [holder for holder in holders if hasattr(holder, "keys")]
-    return tuple(x for x in module.active_adapters if any(x in holder for holder in there))
+    return {adapter for holder in there for adapter in holder}
 
 
 def _name(path: str, module: Any, tuner: str) -> str:

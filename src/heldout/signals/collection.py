@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 import heldout.signals.each
 from heldout.folder import load
-from heldout.records import AnyRecord, Metric
-from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Values, stacked_on, to_host
+from heldout.records import AnyRecord, Metric, Record
+from heldout.signals.moment import (
+    Batch,
+    Moment,
+    Number,
+    Signal,
+    Start,
+    Values,
+    label_shift,
+    stacked_on,
+    to_host,
+)
 
 Failed = Callable[[str, Exception], None]
 """Told the name of a signal that threw; the signal is off from then on."""
@@ -28,7 +39,8 @@ def width(without: Collection[str] = ()) -> int:
 
 
 class Signals:
-    """Every file of `heldout.signals.each`, guarded: one that throws is off for the rest of the run.
+    """Every file of `heldout.signals.each`, guarded: one that throws, or answers with something else than
+    it promised, is off for the rest of the run.
 
     `counting` keeps only the signals that each process of a distributed run needs for the sums.
     """
@@ -39,6 +51,7 @@ class Signals:
         self._failed = failed
         self._on: dict[str, Signal] = {}
         self._having: dict[str, list[tuple[str, Any]]] = {}
+        self._label_shift = 1
         self._makers = {
             name: make
             for name, make in _all().items()
@@ -48,10 +61,15 @@ class Signals:
     @property
     def metrics(self) -> list[Metric]:
         """What the numbers mean."""
-        return [metric for signal in self._on.values() for metric in signal.metrics]
+        return [
+            metric
+            for name, signal in list(self._on.items())
+            for metric in self._guard(name, _metrics, signal) or ()
+        ]
 
     def begin(self, start: Start, state: Mapping[str, Mapping[str, float]]) -> None:
         """Show every signal the model; `state` is what `state()` gave when a checkpoint was saved."""
+        self._label_shift = label_shift(start.model)
         for name, make in self._makers.items():
             signal: Signal | None = self._guard(name, make)
             if signal is None:
@@ -64,6 +82,8 @@ class Signals:
 
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
+        if self._label_shift != batch.label_shift:
+            batch = msgspec.structs.replace(batch, label_shift=self._label_shift)
         for name, call in self._each("forward"):
             try:
                 call(batch)
@@ -92,7 +112,7 @@ class Signals:
         for name, call in self._each("step"):
             try:
                 if found := call(moment, numbers.get(name, ())):
-                    values.update(found)
+                    values.update(_values(found))
             except Exception as error:
                 self._off(name, error)
         return values
@@ -102,19 +122,23 @@ class Signals:
         return [
             record
             for name, call in self._each("records")
-            for record in self._guard(name, call, moment, values) or ()
+            for record in self._guard(name, call, moment, values, promised=_records) or ()
         ]
 
     def log(self, logs: Mapping[str, float]) -> dict[str, float]:
         """What the signals take from the Trainer's log."""
         values: dict[str, float] = {}
         for name, call in self._each("log"):
-            values.update(self._guard(name, call, logs) or {})
+            values.update(self._guard(name, call, logs, promised=_values) or {})
         return values
 
     def missing(self) -> list[str]:
         """One sentence a signal that has nothing to show."""
-        return [text for name, call in self._each("missing") if (text := self._guard(name, call))]
+        return [
+            text
+            for name, call in self._each("missing")
+            if (text := self._guard(name, call, promised=_text))
+        ]
 
     def end(self) -> None:
         """Watching is over."""
@@ -124,7 +148,9 @@ class Signals:
     def state(self) -> dict[str, dict[str, float]]:
         """What a resumed run needs, by signal."""
         return {
-            name: state for name, call in self._each("state") if (state := self._guard(name, call))
+            name: state
+            for name, call in self._each("state")
+            if (state := self._guard(name, call, promised=_values))
         }
 
     def vector(self, kept: Kept, device: torch.device) -> Tensor:
@@ -166,9 +192,19 @@ class Signals:
             ]
         return self._having[method]
 
-    def _guard(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+    def _guard(
+        self,
+        name: str,
+        call: Callable[..., Any],
+        *args: Any,
+        promised: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """Call, and take the answer for what was `promised`; None where either throws."""
         try:
-            return call(*args)
+            found = call(*args)
+            if promised is None:
+                return found
+            return promised(found) if found else None
         except Exception as error:
             self._off(name, error)
             return None
@@ -185,6 +221,44 @@ def _all() -> dict[str, type[Signal]]:
     return {make.__module__.rsplit(".", 1)[-1]: make for make in made}
 
 
+def _metrics(signal: Signal) -> list[Metric]:
+    return _all_of(Metric, signal.metrics)
+
+
+def _records(found: Iterable[AnyRecord]) -> list[AnyRecord]:
+    return _all_of(Record, found)
+
+
+def _all_of(kind: type, found: Iterable[Any]) -> list[Any]:
+    """List `found`; raises `TypeError` where it is not made of `kind`."""
+    found = list(found)
+    for x in found:
+        if not isinstance(x, kind):
+            raise TypeError(f"{kind.__name__}s were promised, found {x!r}")
+    return found
+
+
+def _values(found: Values) -> Values:
+    """Numbers by name, as floats; raises `TypeError` or `OverflowError` where they are not that."""
+    for name, x in found.items():
+        if type(x) is not float or type(name) is not str:
+            return {_text(name): _float(x) for name, x in found.items()}
+    return found
+
+
+def _float(x: object) -> float:
+    """A number of Python, numpy or torch as Python's float; a text that spells one is none."""
+    if isinstance(x, str) or not hasattr(x, "__float__"):
+        raise TypeError(f"a number was promised, found {x!r}")
+    return float(x)
+
+
+def _text(found: object) -> str:
+    if not isinstance(found, str):
+        raise TypeError(f"a text was promised, found {found!r}")
+    return found
+
+
 def _promised(found: Sequence[Number], width: int) -> tuple[Number, ...]:
     """What a signal collected, if that is nothing or `width` numbers; raises `ValueError` if not."""
     found = tuple(found)
@@ -194,7 +268,10 @@ def _promised(found: Sequence[Number], width: int) -> tuple[Number, ...]:
 
 
 def _is_number(x: object) -> bool:
-    return not x.dim() if isinstance(x, Tensor) else isinstance(x, (float, int))
+    """Whether it is one; raises `OverflowError` where that is an integer beyond every float."""
+    if isinstance(x, Tensor):
+        return not x.dim()
+    return isinstance(x, float) or (isinstance(x, int) and math.isfinite(x))
 
 
 def on_host(kept: Sequence[Kept]) -> list[Numbers]:

@@ -9,7 +9,7 @@ do not move at all, so 1 % has a wide margin.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -37,6 +37,8 @@ class _Record:
     dead: int = 0
     stalled: int = 0
     rounding: int = 0
+    left_out: int = 0
+    """Readings in a row with a gradient and no movement at all: the optimizer does not know it."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,11 @@ class Health:
         """For a run of so many warm-up steps."""
         return cls(first=max(EARLIEST, warmup_steps + AFTER_WARM_UP))
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Start these modules' counts anew: other adapters are active in them."""
+        for name in names:
+            self._records.pop(name, None)
+
     def gradients(self, squares: Mapping[str, float]) -> None:
         """Take a sample of the gradients' square norms by module."""
         for name, square in squares.items():
@@ -66,13 +73,16 @@ class Health:
         trained: Mapping[str, bool],
         unchanged: Mapping[str, float],
         loss: float | None,
+        learning_rate: float | None = None,
     ) -> dict[str, LayerState]:
         """Return the modules that are not ok.
 
         `unchanged` is the share of half-precision entries the last step left as they were, where it
-        was looked at; `loss` the smoothed training loss.
+        was looked at; `loss` the smoothed training loss. A step at `learning_rate` 0 says nothing of
+        what its optimizer moves; None is an unknown one.
         """
         early = step < self.first
+        moving = learning_rate is None or learning_rate > 0
         away = self._blown_up(readings, loss) and not early
         peers = _medians(readings)
         found: dict[str, LayerState] = {}
@@ -81,13 +91,17 @@ class Health:
             middle = peers.get(_kind(reading))
             slow = middle is not None and far is not None and far < STALLED * middle
             record.stalled = record.stalled + 1 if slow and not early else 0
-            if reading.name in unchanged:
+            if moving and reading.speed_square is not None and reading.name not in unchanged:
+                still = reading.square == 0 and reading.speed_square == 0
+                left_out = still and 0 < (reading.grad_square or 0) < math.inf
+                record.left_out = record.left_out + 1 if left_out else 0
+            if moving and reading.name in unchanged:
                 rounds = unchanged[reading.name] >= ROUNDED and not early
                 record.rounding = record.rounding + 1 if rounds else 0
             dead = record.samples >= DEAD_SAMPLES and record.dead == record.samples
             if not math.isfinite(reading.square) or (away and far is not None and far > 1):
                 found[reading.name] = "blow-up"
-            elif not trained.get(reading.name, True):
+            elif not trained.get(reading.name, True) or record.left_out >= IN_A_ROW:
                 found[reading.name] = "frozen"
             elif dead and reading.square == 0 and not early:
                 found[reading.name] = "no-gradient"

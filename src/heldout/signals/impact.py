@@ -9,7 +9,7 @@ first order is a rough guide. It speaks of the training loss, and says nothing o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,35 +22,59 @@ from heldout.signals.moment import to_host
 SAMPLES = 30
 """Samples that the running mean reaches back over."""
 ALPHA = 2 / (SAMPLES + 1)
+WITNESSES = 8
+"""Factors whose gradients are measured before clipping: enough to meet one that has a gradient."""
 
 
 class Impact:
     """Running means of |<B, dL/dB>| by module, and the last gradient norms, before clipping.
 
-    Gradients are read after clipping, when they are complete. What clipping took is seen on one
-    small factor, whose gradient is measured before and after; where that cannot be (several
-    processes, float16 loss scaling) the numbers are of the clipped gradients.
+    Gradients are read after clipping, when they are complete. What clipping took is seen on a few
+    factors, the witnesses, whose gradients are measured before and after; where that cannot be
+    (several processes, float16 loss scaling) the numbers are of the clipped gradients.
     """
 
     def __init__(self) -> None:
         self.armed = False
         """Whether the coming step is sampled."""
+        self.clipped_unseen = False
+        """Whether no witness had a gradient at the last sample, though others had: its gradients
+        are as clipped, and it is in no mean."""
         self._means: dict[str, tuple[float, float]] = {}
         self._grad_squares: dict[str, float] = {}
-        self._witness: nn.Parameter | None = None
-        self._unclipped: Tensor | None = None
-        self._handle: Any = None
+        self._clipping_is_seen = False
+        self._fired: dict[nn.Parameter, Tensor | None] = {}
+        self._handles: list[Any] = []
 
     def begin(self, found: Sequence[Adapted], clipping_is_seen: bool) -> None:
-        """Choose the factor that witnesses clipping."""
-        if not clipping_is_seen:
-            return
-        factors = [p for each in found if isinstance(each, LowRank) for p in each.zero_side()]
-        trained = [factor for factor in factors if factor.requires_grad]
-        if trained:
-            self._witness = min(trained, key=Tensor.numel)
-            hook: Any = self._witness.register_post_accumulate_grad_hook
-            self._handle = hook(self._before_clipping)
+        """Choose the witnesses, anew where adapters were switched: evenly among all modules.
+
+        One alone could lie in a part of the model that gets no gradient.
+        """
+        self.end()
+        self._clipping_is_seen = clipping_is_seen
+        trained = [smallest for each in found if (smallest := _smallest(each)) is not None]
+        for parameter in trained[:: math.ceil(len(trained) / WITNESSES) or 1]:
+            hook: Any = parameter.register_post_accumulate_grad_hook
+            self._handles.append(hook(self._before_clipping))
+
+    def are_freed(self, found: Sequence[Adapted]) -> bool:
+        """Tell whether gradients were there and are gone: the optimizer is done already.
+
+        DeepSpeed's ZeRO-1 and ZeRO-2 step inside the backward pass, as fused optimizers do.
+        """
+        gone = all(p.grad is None for each in found for p in each.parameters())
+        return gone and bool(self._fired)
+
+    def skip(self) -> None:
+        """The gradients of the coming step cannot be read."""
+        self._fired, self._grad_squares, self.clipped_unseen = {}, {}, False
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Start these modules' means anew: other adapters are active in them."""
+        for name in names:
+            self._means.pop(name, None)
+            self._grad_squares.pop(name, None)
 
     @torch.no_grad()
     def sample(self, found: Sequence[Adapted]) -> dict[str, float]:
@@ -61,12 +85,14 @@ class Impact:
             names.append(each.name)
             products.append(_slope(each))
             squares.append(sum((_dot(g, g) for g in gradients), torch.zeros(())))
-        clipping = self._clipping() or [torch.ones(())] * 2
-        before, after, *numbers = to_host([*clipping, *products, *squares])
-        by = before / after if before > 0 and after > 0 else 1.0
-        for name, slope in zip(names, numbers[: len(names)], strict=True):
-            self._average(name, abs(slope) * by)
+        before, after, *numbers = to_host([*self._clipping(), *products, *squares])
         found_squares = dict(zip(names, numbers[len(names) :], strict=True))
+        is_seen = 0 < before < math.inf and 0 < after < math.inf
+        by = math.sqrt(before / after) if is_seen else 1.0
+        self.clipped_unseen = self._clipping_is_seen and not is_seen and any(found_squares.values())
+        if not self.clipped_unseen:
+            for name, slope in zip(names, numbers[: len(names)], strict=True):
+                self._average(name, abs(slope) * by)
         self._grad_squares = {name: square * by**2 for name, square in found_squares.items()}
         return self._grad_squares
 
@@ -77,9 +103,10 @@ class Impact:
         module.impact = mass / weight if weight else None
 
     def end(self) -> None:
-        """Take the hook off the witness."""
-        if self._handle is not None:
-            self._handle.remove()
+        """Take the hooks off the witnesses."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._fired = [], {}
 
     def state(self) -> dict[str, float]:
         """Both parts of every running mean."""
@@ -91,11 +118,16 @@ class Impact:
         names = [key.removeprefix("mass/") for key in state if key.startswith("mass/")]
         self._means = {name: (state[f"mass/{name}"], state[f"weight/{name}"]) for name in names}
 
-    def _clipping(self) -> list[Tensor]:
-        """The witness's gradient norm before and after clipping; nothing where it was not seen."""
-        before, self._unclipped = self._unclipped, None
-        grad = None if self._witness is None else self._witness.grad
-        return [] if before is None or grad is None else [before, _norm(grad)]
+    def _clipping(self) -> tuple[Tensor, Tensor]:
+        """The witnesses' square norm before and after clipping; 0 where it was not seen."""
+        fired, self._fired = self._fired, {}
+        if not self._clipping_is_seen:
+            fired = {}
+        seen = [
+            (x, _square(p.grad)) for p, x in fired.items() if x is not None and p.grad is not None
+        ]
+        none = torch.zeros(())
+        return sum((x for x, _ in seen), none), sum((y for _, y in seen), none)
 
     def _average(self, name: str, value: float) -> None:
         if not math.isfinite(value):  # not defined, or a step that would spoil the mean for good
@@ -105,7 +137,7 @@ class Impact:
 
     def _before_clipping(self, parameter: Any) -> None:
         if self.armed:
-            self._unclipped = _norm(parameter.grad)
+            self._fired[parameter] = None if parameter.grad is None else _square(parameter.grad)
 
 
 def _slope(each: Adapted) -> Tensor:
@@ -116,10 +148,17 @@ def _slope(each: Adapted) -> Tensor:
     return sum((_dot(p.detach(), g) for p, g in known), torch.zeros(()))
 
 
-def _norm(gradient: Tensor) -> Tensor:
+def _smallest(each: Adapted) -> nn.Parameter | None:
+    """The smallest trained parameter that has a gradient from the first step on, if there is one."""
+    parameters = each.zero_side() if isinstance(each, LowRank) else each.parameters()
+    trained = [p for p in parameters if p.requires_grad and p.is_leaf]
+    return min(trained, key=Tensor.numel, default=None)
+
+
+def _square(gradient: Tensor) -> Tensor:
     """In float32: in half, the two norms would differ by their own rounding."""
-    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
-    return norm
+    gradient = gradient.detach()
+    return _dot(gradient, gradient)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

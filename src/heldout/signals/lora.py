@@ -19,25 +19,85 @@ import torch
 from torch import Tensor, nn
 
 from heldout.records import Layer, LayerState, Part
-from heldout.signals.adapters import Adapted, LowRank, adapted, base_square
+from heldout.signals.adapters import (
+    Adapted,
+    LowRank,
+    adapted,
+    adapter_names,
+    base_square,
+    joined,
+)
 from heldout.signals.lowrank import Pair, Product, Read, difference, sizes, squares
 from heldout.signals.moment import Start, to_host
 from heldout.signals.places import KINDS, Place
 
-START_NAME = "lora_start.pt"
-"""In the run's folder: B0, A0 by module of the adapters that did not start at zero."""
+START_NAME = "adapters_start.pt"
+"""In the run's folder: what `LoraStart` has of the adapters, without ||W0||."""
+LOST = "movement since step {step}: where the {what} started is lost"
+NOT_KEPT = "where the {what} start could not be kept for a resume: {error}"
 WORST = {state: i for i, state in enumerate(get_args(LayerState))}
 """States from harmless to worst."""
 
 
+Key = tuple[str, str]
+"""A module's name and an adapter's."""
+
+
 @dataclass(slots=True)
 class LoraStart:
-    """The adapters as training found them: B0, A0 where B A is not zero, and ||W0||_F^2 by module."""
+    """The adapters as training found them, the inactive ones too, for they may be switched to."""
 
-    factors: dict[str, Pair] = field(default_factory=dict)
-    base_squares: dict[str, float] = field(default_factory=dict)
-    moved: set[str] = field(default_factory=set)
+    factors: dict[Key, Pair] = field(default_factory=dict)
+    """B0, A0 where B A was not zero."""
+    base_squares: dict[tuple[str, tuple[str, ...]], float | None] = field(default_factory=dict)
+    """||W0||_F^2 by module and those of its active adapters that did not start at zero."""
+    moved: set[Key] = field(default_factory=set)
     """Modules read as a whole whose update was not zero then: their change is not known."""
+    seen: set[Key] = field(default_factory=set)
+    """Every adapter of which it was looked at where it starts."""
+
+    def not_at_zero(self, each: Adapted) -> tuple[str, ...]:
+        """The active adapters of a module that did not start at zero, their start known."""
+        return tuple(x for x in each.adapters if (each.name, x) in self.factors)
+
+    def is_known(self, each: Adapted) -> bool:
+        """Whether a module's movement can be told from its start."""
+        return not any((each.name, x) in self.moved for x in each.adapters)
+
+    def base_square(self, each: Adapted) -> float | None:
+        """||W0||_F^2 under the active adapters; None where it is not known."""
+        return self.base_squares.get((each.name, self.not_at_zero(each)))
+
+    def measure_bases(self, found: Sequence[Adapted]) -> None:
+        """Measure those not measured yet. Reads each such weight whole."""
+        for each in found:
+            names = self.not_at_zero(each)
+            if (each.name, names) not in self.base_squares:
+                pairs = [self.factors[each.name, x] for x in names]
+                square = base_square(each, joined(pairs) if pairs else None)
+                self.base_squares[each.name, names] = square
+
+    @torch.no_grad()
+    def look(self, found: Sequence[Adapted], copy_to: str | None = None) -> list[str]:
+        """Remember where those not seen yet are now; returns the adapters that are off zero.
+
+        Of each one adapter only. The copies of factors lie with them, or on the device `copy_to`.
+        """
+        new = [x for x in found if (x.name, x.adapters[0]) not in self.seen]
+        low = [each for each in new if isinstance(each, LowRank)]
+        off = set()
+        for each, square in zip(low, squares([each.product for each in low]), strict=True):
+            if square != 0:
+                b, a = (side.to(copy_to or side.device, copy=True) for side in each.factors())
+                self.factors[each.name, each.adapters[0]] = b, a
+                off.add(each.adapters[0])
+        whole = [each for each in new if not isinstance(each, LowRank)]
+        for direct, square in zip(whole, to_host([x.square() for x in whole]), strict=True):
+            if _is_off(direct, square):
+                self.moved.add((direct.name, direct.adapters[0]))
+                off.add(direct.adapters[0])
+        self.seen |= {(each.name, each.adapters[0]) for each in new}
+        return sorted(off)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,46 +126,51 @@ def capture_lora_initial_state(model: nn.Module) -> LoraStart:
     """Remember where the adapters start. Call after the adapters are in place, before training.
 
     Ordinary LoRA starts at B = 0 and needs no copy; PiSSA, OLoRA and resumed adapters get one of
-    their factors. Reads the frozen weights once for ||W0|| (0.4 s per 100 M on two cores).
+    their factors, which for an inactive adapter lies in the host's memory. Reads the frozen weights
+    once for ||W0|| (0.4 s per 100 M on two cores).
     """
+    return look_at_adapters(model, LoraStart())[0]
+
+
+def look_at_adapters(model: nn.Module, start: LoraStart) -> tuple[LoraStart, list[str]]:
+    """Add to `start` what it lacks of a model's adapters, and name those that were off zero."""
     found = adapted(model)
-    low = [each for each in found if isinstance(each, LowRank)]
-    pairs = {}
-    for each, square in zip(low, squares([each.product for each in low]), strict=True):
-        if square != 0:
-            b, a = each.factors()
-            pairs[each.name] = b.clone(), a.clone()
-    whole = [each for each in found if not isinstance(each, LowRank)]
-    at_start = zip(whole, to_host([each.square() for each in whole]), strict=True)
-    return _start(found, pairs, {each.name for each, square in at_start if _is_off(each, square)})
+    active = {(each.name, x) for each in found for x in each.adapters}
+    off = []
+    for name in adapter_names(model):
+        alone = adapted(model, name)
+        off += start.look([x for x in alone if (x.name, name) in active])
+        off += start.look(alone, copy_to="cpu")
+    start.measure_bases(found)
+    return start, sorted(set(off))
 
 
 def start_of_run(start: Start) -> tuple[LoraStart, str]:
     """Where the run's adapters started, also for a resumed run, and a note where that is lost.
 
-    The factors of those that did not start at zero are kept in the run's folder.
+    What an earlier attempt saw is kept in the run's folder.
     """
     path = start.folder / START_NAME
-    if start.step and (kept := _kept(path)):
-        return _start(adapted(start.model), kept["factors"], set(kept["moved"])), ""
-    captured = capture_lora_initial_state(start.model)
-    if start.step:
-        return captured, f"movement since step {start.step}: where the adapters started is lost"
+    kept = kept_start(path) if start.step else None
+    earlier = LoraStart(**kept) if kept else LoraStart()
+    found, off = look_at_adapters(start.model, earlier)
+    if start.step and (off or not kept):
+        return found, LOST.format(step=start.step, what="adapters")
+    parts = {"factors": found.factors, "moved": found.moved, "seen": found.seen}
+    return found, "" if start.step else keep_start(path, parts, "adapters")
+
+
+def keep_start(path: Path, parts: dict[str, Any], what: str) -> str:
+    """Keep where training started for a resume; returns a note where that failed."""
     try:
         with path.open("wb") as file:
-            torch.save({"factors": captured.factors, "moved": sorted(captured.moved)}, file)
+            torch.save(parts, file)
     except OSError as error:
-        return captured, f"where the adapters start could not be kept for a resume: {error}"
-    return captured, ""
+        return NOT_KEPT.format(what=what, error=error)
+    return ""
 
 
-def _is_off(each: Adapted, square: float) -> bool:
-    """Whether an update is more than the rounding of its own parameters, DoRA's lengths for one."""
-    eps = max((torch.finfo(p.dtype).eps for p in each.parameters()), default=0.0)
-    return not square <= (4 * eps) ** 2 * (base_square(each) or 0.0)
-
-
-def _kept(path: Path) -> dict[str, Any] | None:
+def kept_start(path: Path) -> dict[str, Any] | None:
     """What an earlier attempt kept; None where there is nothing that can be read."""
     try:
         kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -114,10 +179,10 @@ def _kept(path: Path) -> dict[str, Any] | None:
     return kept
 
 
-def _start(found: Sequence[Adapted], pairs: dict[str, Pair], moved: set[str]) -> LoraStart:
-    bases = {each.name: base_square(each, pairs.get(each.name)) for each in found}
-    known = {name: square for name, square in bases.items() if square is not None}
-    return LoraStart(factors=pairs, base_squares=known, moved=moved)
+def _is_off(each: Adapted, square: float) -> bool:
+    """Whether an update is more than the rounding of its own parameters, DoRA's lengths for one."""
+    eps = max((torch.finfo(p.dtype).eps for p in each.parameters()), default=0.0)
+    return square != 0 and not square <= (4 * eps) ** 2 * (base_square(each) or 0.0)
 
 
 def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, Any]]:
@@ -141,12 +206,12 @@ def read_modules(found: Sequence[Adapted], initial: LoraStart) -> list[ModuleRea
     norms = dict(zip([each.name for each in rest], whole, strict=True))
     readings = []
     for each in found:
-        base, size = initial.base_squares.get(each.name), by_name.get(each.name)
+        size = by_name.get(each.name)
         reading = ModuleReading(
             name=each.name,
             place=each.place,
             square=size.square if size else norms[each.name],
-            base_square=base,
+            base_square=initial.base_square(each),
         )
         if size:
             reading.spectral, reading.rank, reading.rank_of = size.spectral, size.rank, size.of
@@ -183,17 +248,22 @@ def layers_of(readings: Iterable[ModuleReading]) -> list[Layer]:
 
 def _moved(each: LowRank, initial: LoraStart) -> Read:
     """How to read the factors of a module's movement since the start."""
-    before = initial.factors.get(each.name)
-    if before is None:
+    if not initial.not_at_zero(each):
         return each.product
 
     def read() -> Product:
-        now = each.factors()
-        if before[0].shape != now[0].shape:  # another adapter is active now
-            return Product(*now)
-        return difference(now, (_beside(before[0], now[0]), _beside(before[1], now[1])))
+        return Product(*joined([_since(each, x, initial) for x in each.adapters]))
 
     return read
+
+
+def _since(each: LowRank, adapter: str, initial: LoraStart) -> Pair:
+    """One adapter's movement, as factors."""
+    now, before = each.factors_of(adapter), initial.factors.get((each.name, adapter))
+    if before is None or before[0].shape != now[0].shape:  # made anew with another rank
+        return now
+    b, a, _ = difference(now, (_beside(before[0], now[0]), _beside(before[1], now[1])))
+    return b, a
 
 
 def _beside(stored: Tensor, now: Tensor) -> Tensor:

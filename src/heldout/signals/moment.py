@@ -20,6 +20,10 @@ from heldout.records import AnyRecord, Metric
 
 IGNORED = -100
 """The label of a position that is not trained on."""
+UNSHIFTED = ("ForMaskedLM", "ForTokenClassification")
+"""What transformers calls the losses (`model.loss_type`) whose labels stand where they are predicted."""
+PLACES = {"loss": 0, "logits": 1}
+"""Where outputs stand in a model's tuple that begins with a loss."""
 
 Number = Tensor | float
 """A 0-dimensional tensor, or what the host knows already."""
@@ -74,9 +78,10 @@ class Start:
 class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One training micro-batch's forward pass: what went in, what came out, and what is in it.
 
-    `outputs` is the model's own output object. `items` is the number of label tokens the loss was
-    divided by when that is the whole optimizer step's (gradient accumulation), else None. What
-    several signals ask for is counted once: in numbers where the host need not wait for a device.
+    `outputs` is what the model returned. `items` is the number of label tokens the loss was
+    divided by when that is the whole optimizer step's (gradient accumulation), else None. A label
+    stands `label_shift` positions behind the one that predicts it (see `label_shift`). What several
+    signals ask for is counted once: in numbers where the host need not wait for a device.
     """
 
     input_ids_BT: Tensor | None
@@ -84,13 +89,40 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     labels_BT: Tensor | None
     outputs: Any
     items: Tensor | int | None
+    label_shift: int = 1
+
+    def output(self, name: str) -> Any:
+        """The model's `loss` or `logits`, where the Trainer looks for them; None where they are not.
+
+        By name in an object or a dict, by place in a tuple that begins with a loss.
+        """
+        outputs = self.outputs
+        found = getattr(outputs, name, None)
+        if found is not None:
+            return found
+        if isinstance(outputs, dict):
+            return outputs.get(name)
+        if not isinstance(outputs, (tuple, list)) or len(outputs) <= PLACES[name]:
+            return None
+        has_loss = isinstance(outputs[0], Tensor) and not outputs[0].dim()
+        return outputs[PLACES[name]] if has_loss else None
 
     @cached_property
     def is_label_BT(self) -> Tensor | None:
-        """Which positions predict a label, [B, T-1]; None without such labels."""
-        if self.labels_BT is None or self.labels_BT.dim() != 2:
+        """Which positions predict a label, [B, T - label_shift]; None without such labels."""
+        labels = self.labels_BT
+        if labels is None or labels.dim() != 2 or labels.is_floating_point():
             return None
-        return self.labels_BT[:, 1:] != IGNORED
+        return labels[:, self.label_shift :] != IGNORED
+
+    @property
+    def without_labels(self) -> str:
+        """Why no position predicts a label; "" where some may."""
+        if self.labels_BT is None:
+            return "the model is given no labels"
+        if self.is_label_BT is None:
+            return "the labels are not one a token (a classification head)"
+        return ""
 
     @cached_property
     def label_places(self) -> tuple[Tensor, Tensor] | None:
@@ -134,6 +166,17 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     last: bool = False
     """Whether training ends with this step."""
     laps: Mapping[str, float] = {}
+
+
+def label_shift(model: nn.Module) -> int:
+    """How many positions behind the one that predicts it a label stands.
+
+    1 in a causal language model. 0 where transformers does not shift labels: in encoder-decoder
+    models, whose decoder is given them shifted, in masked ones and in token classification.
+    """
+    config = getattr(model, "config", None)
+    together = getattr(config, "is_encoder_decoder", False) is True
+    return 0 if together or getattr(model, "loss_type", None) in UNSHIFTED else 1
 
 
 def is_at_hand(tensor: Tensor) -> bool:

@@ -15,6 +15,9 @@ from heldout.signals.moment import to_host
 COPIED_BYTES = 16 * 2**20
 """Factors copied at most, for the time of one optimizer step; layers of larger adapters take turns."""
 
+Key = tuple[str, tuple[str, ...]]
+"""A module's name and its active adapters."""
+
 
 class OneStep:
     """Copies factors before an optimizer step and compares them with those after it.
@@ -24,40 +27,40 @@ class OneStep:
 
     def __init__(self) -> None:
         self._turn = 0
-        self._copies: dict[str, Product] = {}
-        self._halves: dict[str, list[Tensor]] = {}
+        self._copies: dict[Key, Product] = {}
+        self._halves: dict[Key, list[Tensor]] = {}
 
     @torch.no_grad()
     def before(self, found: Sequence[Adapted]) -> None:
         """Copy the factors of the layers whose turn it is."""
         for each in self._whose_turn([each for each in found if isinstance(each, LowRank)]):
             b, a, scale = each.product()
-            self._copies[each.name] = Product(b.clone(), a.clone(), scale)
+            self._copies[_key(each)] = Product(b.clone(), a.clone(), scale)
             halves = [p.detach().clone() for p in each.parameters() if _is_rounded(p)]
             if halves:
-                self._halves[each.name] = halves
+                self._halves[_key(each)] = halves
 
     @torch.no_grad()
     def after(self, found: Sequence[Adapted], modules: Sequence[ModuleReading]) -> dict[str, float]:
         """Put the step's change into the readings.
 
         Returns by module the share of entries, of the half-precision factor that changed least,
-        that the step left as they were.
+        that the step left as they were. Modules whose adapters were switched meanwhile have neither.
         """
         copies, halves = self._copies, self._halves
         self._copies, self._halves = {}, {}
-        known = {each.name: each for each in found if isinstance(each, LowRank)}
-        copied = [name for name in copies if name in known]
-        changes = squares([_change(known[name], copies[name]) for name in copied])
-        by_name = dict(zip(copied, changes, strict=True))
+        known = {_key(each): each for each in found if isinstance(each, LowRank)}
+        copied = [key for key in copies if key in known]
+        changes = squares([_change(known[key], copies[key]) for key in copied])
+        by_name = {name: square for (name, _), square in zip(copied, changes, strict=True)}
         for module in modules:
             module.speed_square = by_name.get(module.name)
         shares = []
-        for name in (names := [name for name in halves if name in known]):
-            now = [p for p in known[name].parameters() if _is_rounded(p)]
-            same = [(x == y).float().mean() for x, y in zip(now, halves[name], strict=True)]
+        for key in (keys := [key for key in halves if key in known]):
+            now = [p for p in known[key].parameters() if _is_rounded(p)]
+            same = [(x == y).float().mean() for x, y in zip(now, halves[key], strict=True)]
             shares.append(torch.stack(same).amax())
-        return dict(zip(names, to_host(shares), strict=True))
+        return {name: share for (name, _), share in zip(keys, to_host(shares), strict=True)}
 
     def _whose_turn(self, low: Sequence[LowRank]) -> list[LowRank]:
         """Whole layers, from where the last turn ended, as many as `COPIED_BYTES` allows."""
@@ -77,6 +80,10 @@ class OneStep:
             taken += size
         self._turn = 0
         return chosen
+
+
+def _key(each: LowRank) -> Key:
+    return each.name, each.adapters
 
 
 def _is_rounded(parameter: Tensor) -> bool:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from heldout.signals.lora import ModuleReading
-from heldout.signals.moment import to_host
+from heldout.signals.lora import LOST, ModuleReading, keep_start, kept_start
+from heldout.signals.moment import Start, to_host
 from heldout.signals.places import Place, locate, stacks
 
 MOST_ENTRIES = 2**22
 """Entries kept of all weights together: 16 MiB in float32."""
 FEWEST_ENTRIES = 4096
 """Entries kept of a weight at least, or all it has."""
+START_NAME = "weights_start.pt"
+"""In the run's folder: stride and entries by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,23 @@ def take_samples(model: nn.Module) -> dict[str, Sample]:
         entries = weight.detach().flatten()[::stride].clone()
         samples[name] = Sample(place=place, stride=stride, entries=entries)
     return samples
+
+
+def samples_of_run(start: Start) -> tuple[dict[str, Sample], str]:
+    """Samples of the weights as the run found them, also for a resumed one; a note where that is lost."""
+    path, samples = start.folder / START_NAME, take_samples(start.model)
+    if not samples:
+        return {}, ""
+    if not start.step:
+        parts = {name: (x.stride, x.entries) for name, x in samples.items()}
+        return samples, keep_start(path, parts, "weights")
+    kept, found = kept_start(path) or {}, {}
+    for name, sample in samples.items():
+        stride, entries = kept.get(name, (0, sample.entries))
+        if stride == sample.stride and entries.shape == sample.entries.shape:
+            found[name] = replace(sample, entries=entries)
+    lost = len(found) < len(samples)
+    return samples | found, LOST.format(step=start.step, what="weights") if lost else ""
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ class LearningRate(Signal):
             direction="none",
             help="The learning rate this step was made with, of the first parameter group.",
             source="the optimizer, just before its step",
+            cost="none: a number that the optimizer has",
         ),
     )
 

@@ -24,6 +24,7 @@ class Progress(Signal):
             direction="lower",
             help="Steps left times the mean seconds a step so far, evaluation and saving included.",
             source="the stopwatch and the number of steps planned; the first step left out",
+            cost="one division",
         ),
     )
 

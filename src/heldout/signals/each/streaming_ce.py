@@ -14,8 +14,8 @@ from heldout.records import Metric
 from heldout.signals.moment import Batch, Moment, Number, Signal, Start, Sums, Values, read
 
 NO_LOSS = (
-    "no streaming CE: the model returns no loss, since the Trainer computes it outside (label "
-    "smoothing, a loss function of its own)"
+    "the model returns no loss, since the Trainer computes it outside (label smoothing, a loss "
+    "function of its own)"
 )
 
 
@@ -24,8 +24,10 @@ class StreamingCE(Signal):
 
     The step's loss is the sum over all label tokens of its micro-batches divided by their number,
     so gradient accumulation changes nothing. A step that is not finite is recorded as it is and
-    left out of the mean. With an auxiliary loss it is that sum, not pure CE; where the Trainer computes
-    the loss outside the model (label smoothing, a loss function of its own) there is none.
+    left out of the mean; one without a label token has no loss, whatever the model returned (the
+    mean of nothing is NaN), and nothing is recorded. With an auxiliary loss it is that sum, not pure
+    CE; where the Trainer computes the loss outside the model (label smoothing, a loss function of its
+    own) there is none.
     """
 
     metrics = (
@@ -64,21 +66,30 @@ class StreamingCE(Signal):
         self._loss_mass = 0.0
         self._token_mass = 0.0
         self._non_finite = 0
-        self._seen = False
+        self._seen = self._together = False
+        self._why = NO_LOSS
 
     def begin(self, start: Start) -> None:
         """Take the window from the options."""
         self._alpha = 2 / (start.options.window + 1)
+        self._together = start.ranks > 1
 
     def forward(self, batch: Batch) -> None:
         """Keep the micro-batch's summed loss and label count on the device."""
-        loss, count = getattr(batch.outputs, "loss", None), batch.label_tokens
+        loss, count = batch.output("loss"), batch.label_tokens
         if loss is None or count is None:
+            self._why = NO_LOSS if loss is None else batch.without_labels
             return
         loss, divided_by = read(loss), count if batch.items is None else read(batch.items)
         if isinstance(loss, Tensor):
             loss = loss.detach().float()
-        self._sums.add(loss * divided_by, count)
+        total = loss * divided_by
+        if not isinstance(count, Tensor):
+            total = total if count else 0.0
+        elif batch.items is None or self._together:
+            # where a micro-batch without labels gives NaN though others of the same step have some
+            total = total.masked_fill(count == 0, 0.0)
+        self._sums.add(total, count)
 
     def collect(self) -> Sequence[Number]:
         """The step's summed loss and its number of label tokens."""
@@ -90,7 +101,9 @@ class StreamingCE(Signal):
             return {}
         self._seen = True
         loss_sum, tokens = numbers
-        loss = loss_sum / tokens if tokens else 0.0
+        if not tokens:
+            return {}
+        loss = loss_sum / tokens
         if math.isfinite(loss):
             self._loss_mass += self._alpha * (loss_sum - self._loss_mass)
             self._token_mass += self._alpha * (tokens - self._token_mass)
@@ -103,7 +116,7 @@ class StreamingCE(Signal):
 
     def missing(self) -> str:
         """The Trainer pops the labels where it computes the loss itself."""
-        return "" if self._seen else NO_LOSS
+        return "" if self._seen else f"no streaming CE: {self._why}"
 
     def state(self) -> dict[str, float]:
         """The two decayed sums and the count of bad steps."""
@@ -114,9 +127,10 @@ class StreamingCE(Signal):
         }
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Continue the same mean."""
-        self._loss_mass = state["loss_mass"]
-        self._token_mass = state["token_mass"]
+        """Continue the same mean; it starts anew from one that is not finite, which would stay so."""
+        masses = state["loss_mass"], state["token_mass"]
+        if all(map(math.isfinite, masses)):
+            self._loss_mass, self._token_mass = masses
         self._non_finite = int(state["non_finite"])
 
 

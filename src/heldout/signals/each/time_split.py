@@ -19,6 +19,7 @@ def _metric(phase: str, title: str, text: str) -> Metric:
         direction="lower",
         help=text,
         source="a stopwatch on the host",
+        cost="a reading of the clock at each change of phase",
     )
 
 

@@ -16,10 +16,7 @@ MAX_LOGITS = {"cpu": 2**22}
 """Label positions, and logits, of a micro-batch that are read at most: 85 positions of a vocabulary
 of 49,152 take 5 ms on two cores. Other devices read `MAX_LOGITS_ELSEWHERE`."""
 MAX_LOGITS_ELSEWHERE = 2**24
-NO_LOGITS = (
-    "no token entropy: the forward pass gives neither logits nor entropy (a fused loss, or "
-    "labels of another shape)"
-)
+NO_LOGITS = "the forward pass gives neither entropy nor logits for each label (a fused loss)"
 
 
 class TokenEntropy(Signal):
@@ -47,6 +44,7 @@ class TokenEntropy(Signal):
     def __init__(self) -> None:
         self._sums = Sums(self.width)
         self._seen = False
+        self._why = NO_LOGITS
 
     def forward(self, batch: Batch) -> None:
         """Keep the summed entropy and the number of positions on the device."""
@@ -55,10 +53,13 @@ class TokenEntropy(Signal):
             mask = batch.outputs.label_mask
             self._sums.add((entropy.detach() * mask).sum().float(), mask.sum())
             return
-        logits, is_label_BT = getattr(batch.outputs, "logits", None), batch.is_label_BT
-        if logits is None or is_label_BT is None or logits.dim() != 3:
+        logits, is_label_BT = batch.output("logits"), batch.is_label_BT
+        if is_label_BT is None:
+            self._why = batch.without_labels
             return
-        if logits.shape[1] != is_label_BT.shape[1] + 1:
+        if not isinstance(logits, Tensor) or logits.dim() != 3:
+            return
+        if logits.shape[1] != is_label_BT.shape[1] + batch.label_shift:
             return
         logits, most, places = logits.detach(), most_rows(logits), batch.label_places
         if places is not None:
@@ -87,7 +88,7 @@ class TokenEntropy(Signal):
 
     def missing(self) -> str:
         """Fused losses keep the logits to themselves."""
-        return "" if self._seen else NO_LOGITS
+        return "" if self._seen else f"no token entropy: {self._why}"
 
 
 def most_rows(logits: Tensor) -> int:
@@ -97,7 +98,7 @@ def most_rows(logits: Tensor) -> int:
 
 
 def some_positions(is_label_BT: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose at most `most` [R] of the positions that predict a label, [B, T-1], evenly spread.
+    """Choose at most `most` [R] of the positions that predict a label, [B, T], evenly spread.
 
     Returns their rows and columns in the logits, and a mask of which entries count (there may be
     fewer than R). Copies no logits and does not wait for the device.

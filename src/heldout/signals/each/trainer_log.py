@@ -24,6 +24,7 @@ def _metric(name: str, title: str, unit: str, text: str) -> Metric:
         direction="lower" if name.startswith("loss") else "none",
         help=text,
         source="the Trainer's log",
+        cost="none: a number that the Trainer has",
     )
 
 

@@ -60,6 +60,7 @@ class Utilisation(Signal):
             help="Share of the devices' dense bfloat16 peak that the model's own FLOPs reach, "
             f"over the last {WINDOW} steps.",
             source="PaLM, appendix B; peaks from data sheets",
+            cost="one division more",
         ),
         Metric(
             name="utilisation/model_flops",
@@ -69,6 +70,7 @@ class Utilisation(Signal):
             help="FLOPs a second that training the model needs, recomputation and padding aside, "
             f"over the last {WINDOW} steps.",
             source="PaLM, appendix B",
+            cost="two sums over the rows of a micro-batch, sent with the others",
         ),
     )
     width: ClassVar[int] = 2

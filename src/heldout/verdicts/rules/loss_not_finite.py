@@ -5,7 +5,8 @@ Checks: the loss of each step as the model computed it, read before the Trainer'
 gradient norm; the held-out logits and the Trainer's own evaluation loss. One NaN is enough. It resolves after
 `quiet` steps in a row without one. A loss of exactly 0 counts when its gradient norm is not finite, which is
 a hidden NaN, when a step's own loss and gradient are both 0, or `zeros` times in a row. It does not count
-where the gradient is alive or rewards are logged: a policy's loss is zero by construction.
+where the gradient is alive or rewards are logged: a policy's loss is zero by construction. A step without a
+label token has no loss of its own, whatever the Trainer logs for it: `zeros` of them in a row count.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
@@ -14,8 +15,7 @@ What to do: stop. Resume from the last checkpoint scored finite, with the learni
 by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
 
 When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
-it shows in the gradient norm only, and is noted as pending until `grads` in a row follow a finite one. A
-batch whose rows are all masked gives one zero with a zero gradient, and no harm if it stays alone.
+it shows in the gradient norm only, and is noted as pending until `grads` in a row follow a finite one.
 
 Source: transformers `TrainingArguments.logging_nan_inf_filter` (default True); huggingface/trl#6702.
 """
@@ -33,6 +33,7 @@ from heldout.stats.sound import Soundness
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
 OWN = "loss/step"
+LABELS = "throughput/label_tokens"
 OUTSIDE = "the loss is computed outside the model, where it cannot be seen"
 NOTHING = ": no token is being trained on"
 MASKED = "Stop. Check that the labels are not all masked (-100)."
@@ -45,7 +46,7 @@ class Limits:
     quiet: int = 10
     """Steps in a row without a NaN until the alert resolves."""
     zeros: int = 3
-    """Steps in a row with a loss of exactly 0."""
+    """Steps in a row with a loss of exactly 0, or without a label token."""
     grads: int = 3
     """Logged steps in a row whose gradient norm is not finite: float16's scaler skips one alone."""
 
@@ -74,6 +75,11 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         step = int(trainer_eval.steps[-1])
         text = f"The Trainer's evaluation loss is NaN/Inf at step {step}"
         return [_critical(history, text, {"step": step, "loss": trainer_eval.last})]
+    labels = history.fold(LABELS, Soundness)
+    if labels.zeros >= limits.zeros:
+        text = f"No label token in the last {labels.zeros} steps{NOTHING}"
+        evidence = {"label_tokens": 0, "steps": labels.zeros}
+        return [Finding(level="critical", message=text, action=MASKED, evidence=evidence)]
     if not loss.finite and history.columns.series:
         return NotChecked(OUTSIDE)
     if not loss.finite and last is None:
