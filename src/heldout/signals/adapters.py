@@ -267,11 +267,11 @@ def _active(module: Any) -> tuple[str, ...]:
     return tuple(x for x in module.active_adapters if x in there)
 
 
-def _present(module: Any) -> set[str]:
-    """The adapters that this layer has."""
+def _present(module: Any) -> list[str]:
+    """The adapters that this layer has, in the order they were added."""
     holders = [getattr(module, name, None) for name in module.adapter_layer_names]
     there: list[Any] = [holder for holder in holders if hasattr(holder, "keys")]
-    return {adapter for holder in there for adapter in holder}
+    return list(dict.fromkeys(adapter for holder in there for adapter in holder))
 
 
 def _name(path: str, module: Any, tuner: str) -> str:
