@@ -34,12 +34,12 @@ import heldout
 
 PERIOD = 1e-3
 """Seconds from step to step, so that steps take equally long, as those of a sound run do."""
-SKIPPED, COUNTED = 200, 100
-"""Steps before those that are timed, and steps after them whose calls are counted."""
+TRAINED, SKIPPED, COUNTED = 20, 200, 100
+"""Steps that are trained, more before those that are timed, and those after them whose calls are counted."""
 
 
 class Alone(heldout.Monitor):
-    """A monitor whose hooks are called once more, by themselves, where training ends."""
+    """A monitor that ends training early and calls its hooks for the steps that are left."""
 
     def __init__(self, subject: Subject, steps: int, **settings: Any) -> None:
         super().__init__(None, **settings)
@@ -51,13 +51,18 @@ class Alone(heldout.Monitor):
         plan, problems = super()._plan(*args)
         return dataclasses.replace(plan, without=(*plan.without, *READS_WEIGHTS)), problems
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        control.should_training_stop = state.global_step == TRAINED
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        state.max_steps, going_on = 10 * self._steps, TrainerControl(should_log=True)
+        going_on = TrainerControl(should_log=True)
         batch = collate([self._subject.rows[i] for i in range(self._subject.batch_size)])
         outputs = kwargs["model"](**batch)
         inner, due = kwargs["model"].get_base_model(), time.perf_counter()
-        for i, logs in enumerate(_logs(self._steps + COUNTED)):
+        for i, logs in enumerate(_logs(args, self._steps + COUNTED)):
             outputs.loss = torch.tensor(logs["loss"])
+            kwargs["optimizer"].param_groups[0]["lr"] = logs["learning_rate"]
             counted = i >= self._steps
             due += PERIOD
             while time.perf_counter() < due:
@@ -80,15 +85,15 @@ class Alone(heldout.Monitor):
         self.calls[event] += 1
 
 
-def _logs(steps: int) -> Iterator[dict[str, float]]:
+def _logs(args: TrainingArguments, steps: int) -> Iterator[dict[str, float]]:
     """What a sound run logs."""
     made = random.Random(0)
-    for i in range(steps):
+    for i in range(TRAINED, TRAINED + steps):
         yield {
             "loss": 4 * (i + 1) ** -0.2 * (1 + 0.05 * made.random()),
             "grad_norm": 1 + 0.1 * made.random(),
-            "learning_rate": 1e-3 * (1 - i / steps),
-            "epoch": i / 20,
+            "learning_rate": args.learning_rate * (1 - i / args.max_steps),
+            "epoch": i / TRAINED,
         }
 
 
@@ -106,7 +111,7 @@ def main() -> None:
             model=subject.fresh(),
             args=TrainingArguments(
                 output_dir=str(Path(folder) / "output"),
-                max_steps=20,
+                max_steps=TRAINED + steps + COUNTED + 1,
                 logging_steps=1,
                 save_strategy="no",
                 report_to="none",

@@ -206,9 +206,6 @@ def test_series_that_share_their_steps_are_as_if_each_had_its_own(
         assert list(found.after(1)) == list(values.items())[1:]
         assert found.since(5) == [value for at, value in values.items() if at >= 5]
         assert found.minmax(100, 2, 9)[0].tolist() == [at for at in values if 2 <= at <= 9]
-        assert [found.reaches(at) for at in range(17)] == [
-            any(each >= at for each in values) for at in range(17)
-        ]
 
 
 def test_series_recorded_together_hold_their_steps_once() -> None:

@@ -12,7 +12,12 @@ import torch
 
 from heldout.signals.each.streaming_ce import StreamingCE
 from heldout.signals.each.token_entropy import TokenEntropy, some_positions
-from heldout.signals.entropy import compute_token_entropy, row_entropies, summed_entropy
+from heldout.signals.entropy import (
+    AT_ONCE,
+    compute_token_entropy,
+    row_entropies,
+    summed_entropy,
+)
 from heldout.signals.moment import (
     IGNORED,
     Batch,
@@ -240,14 +245,20 @@ def test_without_logits_there_is_no_entropy() -> None:
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
 def test_summed_entropy_is_the_sum_of_the_rows(spread: float) -> None:
     torch.manual_seed(0)
-    logits = spread * torch.randn(37, 5000)
-    log_p = logits.double().log_softmax(-1)
+    logits = spread * torch.randn(5, 9, 5000)
+    b_R, t_R = torch.arange(37) // 9, torch.arange(37) % 9
+    rows = logits.flatten(0, 1)[:37]
+    assert 2 * AT_ONCE > rows.numel() > AT_ONCE
+    log_p = rows.double().log_softmax(-1)
     exact = -(log_p.exp() * log_p).sum().item()
-    assert summed_entropy(logits) == pytest.approx(exact, rel=1e-5)
-    logits[3, :4000] = -math.inf
-    assert summed_entropy(logits) == pytest.approx(row_entropies(logits).sum().item(), rel=1e-6)
-    logits[4, 4] = math.nan
-    assert math.isnan(summed_entropy(logits))
+    assert summed_entropy(logits, b_R, t_R) == pytest.approx(exact, rel=1e-5)
+    assert summed_entropy(logits, b_R[:0], t_R[:0]) == 0.0
+    rows[3, :4000] = -math.inf
+    logits[0, 3] = rows[3]
+    expected = row_entropies(rows).sum().item()
+    assert summed_entropy(logits, b_R, t_R) == pytest.approx(expected, rel=1e-6)
+    logits[3, 8, 4] = math.nan
+    assert math.isnan(summed_entropy(logits, b_R, t_R))
 
 
 def test_token_entropy_lies_between_certain_and_uniform() -> None:

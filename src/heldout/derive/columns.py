@@ -68,8 +68,11 @@ class Series:
         return bool(self._values) and self._steps[len(self) - 1] >= step
 
     def append(self, step: int, value: float) -> None:
-        """Add the value at `step`, which lies after every step present."""
+        """Add the value at `step`, in place of what stands there or after it."""
         size = len(self._values)
+        if size and self._steps[size - 1] >= step:
+            self.cut(step)
+            size = len(self._values)
         if size == len(self._steps):
             self._steps.append(step)
         elif self._steps[size] != step:
@@ -78,8 +81,10 @@ class Series:
         self._values.append(value)
 
     def extend(self, steps: array[int], values: array[float]) -> None:
-        """Add many values at ascending steps that lie after every step present."""
-        size = len(self._values)
+        """Add many values at ascending steps, in place of what stands there or after them."""
+        size = self._at(steps[0])
+        if size < len(self):
+            self.cut(steps[0])
         if size == len(self._steps):
             self._steps.extend(steps)
         elif self._steps[size : size + len(steps)] != steps:
@@ -199,8 +204,6 @@ class Columns:
             series = self.series.get(name)
             if series is None:
                 series = self.series[name] = Series(together)
-            elif series.reaches(step):
-                series.cut(step)
             series.append(step, value)
 
     def extend(self, tables: Sequence[Table]) -> None:
@@ -210,8 +213,6 @@ class Columns:
             series = self.series.get(name)
             if series is None:
                 series = self.series[name] = Series(begun.setdefault(id(steps), array("q")))
-            elif series.reaches(steps[0]):
-                series.cut(steps[0])
             series.extend(steps, values)
 
     def cut(self, step: int) -> None:

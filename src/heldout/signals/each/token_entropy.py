@@ -68,7 +68,7 @@ class TokenEntropy(Signal):
             if n > most:
                 spread = slice(None, None, -(-n // most))
                 b_N, t_N = b_N[spread], t_N[spread]
-            total = summed_entropy(logits[b_N, t_N]) if n else 0.0
+            total = summed_entropy(logits, b_N, t_N)
             self._sums.add(total * (n / max(1, b_N.shape[0])), float(n))
             return
         b_R, t_R, kept_R = some_positions(is_label_BT, most)
