@@ -8,7 +8,7 @@ Legend: B [E, out, R], A [E, R, in], a stack of E products; G [E, R, R].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Product(NamedTuple):
 Read = Callable[[], Product]
 """Gives a product when it is its turn, so that copies of factors live one at a time."""
 
-BLOCK = 1024
+BLOCK = 2**14
 """Rows whose products are added up in float32; blocks are added up in float64."""
 SAFE_SPREAD = 8
 """(sum_i |b_i| |a_i|)^2 / ||B A||_F^2 over R, above which the terms b_i a_i, a column of B times a row
@@ -130,37 +130,35 @@ def _grams(reads: Sequence[Read]) -> Iterator[tuple[list[int], Tensor, Tensor, T
         b, a, scale = read()
         by_shape.setdefault((b.device, b.shape[2]), {})[i] = product(b), product(a.mT)
         scales.append(scale)
-    for (_, r), grams in by_shape.items():
-        if product is _blocked:
-            for i in _cancelling(grams, r):
-                b, a, _ = reads[i]()
-                grams[i] = _whole(b), _whole(a.mT)
-        g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
+    for (device, r), grams in by_shape.items():
+        places = list(grams)
         counts = torch.tensor([len(pair[0]) for pair in grams.values()])
-        owner = torch.repeat_interleave(torch.arange(len(grams)), counts).to(g_b.device)
-        squared = g_b.new_tensor([scales[i] ** 2 for i in grams])
-        yield list(grams), owner, g_b * squared[owner, None, None], g_a
+        owner = torch.repeat_interleave(torch.arange(len(places)), counts).to(device)
+        g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]).double() for side in (0, 1))
+        if product is _blocked:
+            for k in set(owner[_cancels(g_b, g_a, r)].tolist()):
+                b, a, _ = reads[places[k]]()
+                g_b[owner == k], g_a[owner == k] = _whole(b), _whole(a.mT)
+        squared = g_b.new_tensor([scales[i] ** 2 for i in places])
+        yield places, owner, g_b * squared[owner, None, None], g_a
 
 
-def _cancelling(grams: Mapping[int, Pair], r: int) -> list[int]:
-    """The stacks whose factors cancel so much that float32 blocks are not exact enough."""
-    g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]) for side in (0, 1))
+def _cancels(g_b: Tensor, g_a: Tensor, r: int) -> Tensor:
+    """Whether the terms of each product cancel so much that float32 blocks are not exact enough."""
     lengths = (g_b * g_a).diagonal(dim1=1, dim2=2).clamp_min(0.0).sqrt().sum(1)
-    cancels = lengths.square() > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
-    if not bool(cancels.any()):
-        return []
-    counts = [len(pair[0]) for pair in grams.values()]
-    found = zip(grams, torch.split(cancels.cpu(), counts), strict=True)
-    return [i for i, stack in found if bool(stack.any())]
+    return lengths.square() > SAFE_SPREAD * r * (g_b * g_a).sum((1, 2))
 
 
 def _blocked(x_ENR: Tensor) -> Tensor:
-    """X^T X of each X [N, R]: products of `BLOCK` rows in float32, added up in float64."""
-    x_ENR = x_ENR.detach().float()
+    """X^T X of each X [N, R]: products of `BLOCK` rows in float32, several added up in float64."""
+    x_ENR = x_ENR.float()
     experts, rows, r = x_ENR.shape
+    if rows <= BLOCK and experts == 1:  # one matrix is multiplied faster than a stack of one
+        x_NR = x_ENR[0]
+        return torch.mm(x_NR.T, x_NR)[None]
+    if rows <= BLOCK:
+        return x_ENR.mT @ x_ENR
     whole = rows // BLOCK * BLOCK
-    if not whole:
-        return (x_ENR.mT @ x_ENR).double()
     blocks = (x_ENR if whole == rows else x_ENR[:, :whole]).reshape(-1, BLOCK, r)
     products = torch.bmm(blocks.mT, blocks).view(experts, -1, r, r)
     gram = products.sum(1, dtype=torch.float64)

@@ -38,6 +38,7 @@ class StreamingCE(Signal):
             direction="lower",
             help="Mean loss per label token of this optimizer step, as the model computed it.",
             source="forward hook on the model, before the Trainer's NaN filter",
+            cost="two numbers a micro-batch: 0.04 ms a step of a tiny model on one core",
         ),
         Metric(
             name="loss/streaming",
@@ -47,6 +48,7 @@ class StreamingCE(Signal):
             help="Exponential mean of the training loss over about `signals.window` steps, weighted "
             "by label tokens and corrected for its start.",
             source="EMA with alpha = 2 / (window + 1)",
+            cost="two additions",
         ),
         Metric(
             name="loss/non_finite",
@@ -55,6 +57,7 @@ class StreamingCE(Signal):
             direction="lower",
             help="Steps so far whose loss was NaN or infinite.",
             source="count of loss/step",
+            cost="one comparison",
         ),
     )
 
