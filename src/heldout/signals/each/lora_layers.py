@@ -37,7 +37,7 @@ SHARE_OF_RUN = 100
 """Later, the steps between readings double with the run's, and stay below 1 / `SHARE_OF_RUN` of them: a
 million steps make 1,100 readings."""
 COST = (
-    "a pass over the adapters' factors at each reading, without a copy of the weights: 50 ms for 252 "
+    "a pass over the adapters' factors at each reading, without a copy of the weights: 60 ms for 252 "
     "modules of r=16 shaped like an 8 B model's on one core. DoRA and tuners other than LoRA have their "
     "weights read whole, which takes many times as long. Gradients are sampled in between."
 )
