@@ -137,10 +137,11 @@ def test_a_loss_of_zero_counts_with_its_gradient(
 @pytest.mark.parametrize(
     ("tokens", "state"),
     [
-        ([6.0, 0.0, 0.0], "fine"),
-        ([6.0, 0.0, 0.0, 0.0], "critical"),
-        ([0.0, 0.0, 0.0], "critical"),
-        ([0.0, 0.0, 0.0, 6.0], "fine"),
+        ([6.0, 0.0], "fine"),
+        ([6.0, 0.0, 0.0], "critical"),
+        ([0.0, 0.0], "critical"),
+        ([0.0, 6.0, 0.0], "fine"),
+        ([0.0, 0.0, 6.0], "fine"),
     ],
 )
 def test_steps_without_a_label_token_count_in_a_row(tokens: list[float], state: str) -> None:
@@ -160,7 +161,7 @@ def test_steps_without_a_label_token_count_in_a_row(tokens: list[float], state: 
     ]
     assert found(loss_not_finite.RULE, facts) == state
     if state == "critical":
-        assert "No label token in the last 3 steps" in finding(loss_not_finite.RULE, facts).message
+        assert "No label token in the last 2 steps" in finding(loss_not_finite.RULE, facts).message
         assert "label" in finding(loss_not_finite.RULE, facts).action
 
 

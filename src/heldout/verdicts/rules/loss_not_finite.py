@@ -6,7 +6,7 @@ gradient norm; the held-out logits and the Trainer's own evaluation loss. One Na
 `quiet` steps in a row without one. A loss of exactly 0 counts when its gradient norm is not finite, which is
 a hidden NaN, when a step's own loss and gradient are both 0, or `zeros` times in a row. It does not count
 where the gradient is alive or rewards are logged: a policy's loss is zero by construction. A step without a
-label token has no loss of its own, whatever the Trainer logs for it: `zeros` of them in a row count.
+label token has no loss of its own, whatever the Trainer logs for it: `unlabelled` of them in a row count.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
@@ -46,7 +46,9 @@ class Limits:
     quiet: int = 10
     """Steps in a row without a NaN until the alert resolves."""
     zeros: int = 3
-    """Steps in a row with a loss of exactly 0, or without a label token."""
+    """Steps in a row with a loss of exactly 0."""
+    unlabelled: int = 2
+    """Steps in a row without a label token: one alone may hold rows that were cut off."""
     grads: int = 3
     """Logged steps in a row whose gradient norm is not finite: float16's scaler skips one alone."""
 
@@ -76,7 +78,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         text = f"The Trainer's evaluation loss is NaN/Inf at step {step}"
         return [_critical(history, text, {"step": step, "loss": trainer_eval.last})]
     labels = history.fold(LABELS, Soundness)
-    if labels.zeros >= limits.zeros:
+    if labels.zeros >= limits.unlabelled:
         text = f"No label token in the last {labels.zeros} steps{NOTHING}"
         evidence = {"label_tokens": 0, "steps": labels.zeros}
         return [Finding(level="critical", message=text, action=MASKED, evidence=evidence)]
