@@ -235,7 +235,12 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func)
-        if any(part in name for part in ("_local_scalar_dense", "aten.nonzero", "masked_select")):
+        waits = any(
+            part in name for part in ("_local_scalar_dense", "aten.nonzero", "masked_select")
+        )
+        if name == "aten.index.Tensor":  # by a mask: its size is not known before it is read
+            waits = any(x is not None and x.dtype == torch.bool for x in args[1])
+        if waits:
             self.found.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -244,12 +249,24 @@ class Waits(TorchDispatchMode):
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The waiting operations inside the monitor's hooks, by hook and step."""
     found: list[tuple[str, int]] = []
+    inside: list[Waits] = []
+    for copies in ("cpu", "numpy", "tolist"):  # of a tensor on the host they dispatch nothing
+        own = getattr(torch.Tensor, copies)
+
+        def heard(self: Any, *args: Any, copies: str = copies, own: Any = own, **kw: Any) -> Any:
+            for mode in inside:
+                mode.found.append(copies)
+            return own(self, *args, **kw)
+
+        monkeypatch.setattr(torch.Tensor, copies, heard)
     for hook in ("_forward", "on_step_begin", "on_pre_optimizer_step", "on_step_end"):
         own = getattr(heldout.Monitor, hook)
 
         def listened(self: Any, *args: Any, hook: str = hook, own: Any = own, **kw: Any) -> Any:
             with Waits() as mode:
+                inside.append(mode)
                 result = own(self, *args, **kw)
+                inside.pop()
             step = getattr(args[1], "global_step", 0) if hook != "_forward" else 0
             found.extend((hook, step) for _ in mode.found)
             return result

@@ -23,6 +23,7 @@ from heldout.signals.adapters import (
     adapted,
     adapter_names,
     beside,
+    trained_beside,
 )
 from heldout.signals.each.lora_layers import ADDED, BESIDE, CLIPPED_NOW, FREED, LEFT_OUT, NO_IMPACT
 from heldout.signals.lora import LoraStart, read_modules
@@ -294,11 +295,11 @@ def test_adapters_that_the_optimizer_does_not_have_are_frozen(
 
 def test_weights_unfrozen_by_hand_are_mentioned(tmp_path: Path, tokenizer: Any) -> None:
     model = tiny.lora_model(target_modules=["q_proj"], modules_to_save=["lm_head"])
-    assert not any(parameter.requires_grad for parameter in beside(model).values())
+    assert trained_beside(beside(model)) == []
     for name, parameter in model.named_parameters():
         if "down_proj" in name or name.endswith("layers.0.self_attn.q_proj.base_layer.weight"):
             parameter.requires_grad_(True)
-    others = [name for name, parameter in beside(model).items() if parameter.requires_grad]
+    others = trained_beside(beside(model))
     assert len(others) == 4
     last = trained(tmp_path, tokenizer, model, max_steps=10)[-1]
     assert last.note == BESIDE.format(n=4, name=others[0])

@@ -284,6 +284,21 @@ def test_float64_is_for_movements_that_cancel(
     assert bool(asked) == cancels
 
 
+@pytest.mark.parametrize("flipped", [0.005, 0.02, 0.035, 0.06, 0.2])
+def test_entries_of_one_size_round_alike(flipped: float) -> None:
+    """The worst case for float32: every product errs by the same, and terms that cancel keep it."""
+    made = torch.Generator().manual_seed(0)
+
+    def signs(*shape: int, share: float = 0.5) -> Tensor:
+        return 1.0 - 2.0 * (torch.rand(shape, generator=made) < share)
+
+    s, z = signs(12288, 8), signs(8, 12288)
+    b = 0.759 * torch.cat([s, -s * signs(12288, 8, share=flipped)], 1)[None]
+    a = 0.759 * torch.cat([z, z * signs(8, 12288, share=flipped)], 0)[None]
+    left, right = torch.linalg.qr(b[0].double())[1], torch.linalg.qr(a[0].double().T)[1].T
+    assert_is(read((b, a))[0], materialised((left @ right)[None], 16))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_movement_of_half_precision_factors_is_what_their_entries_say(dtype: torch.dtype) -> None:
     before = cast(factors(0), dtype)

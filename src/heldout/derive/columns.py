@@ -82,6 +82,8 @@ class Series:
 
     def extend(self, steps: array[int], values: array[float]) -> None:
         """Add many values at ascending steps, in place of what stands there or after them."""
+        if not steps:
+            return
         size = self._at(steps[0])
         if size < len(self):
             self.cut(steps[0])

@@ -186,15 +186,29 @@ def active_adapters(model: nn.Module) -> list[tuple[Any, tuple[str, ...]]]:
     return [(layer, _active(layer)) for layer in _tuner_layers(model)]
 
 
-def beside(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that belong to no adapter, by name."""
-    inside = {
-        id(parameter)
-        for layer in _tuner_layers(model)
-        for name, parameter in layer.named_parameters()
-        if name.split(".")[0] not in ("base_layer", "original_module")
-    }
-    return {plain(name): p for name, p in model.named_parameters() if id(p) not in inside}
+def beside(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules with parameters that belong to no adapter, by name: parameters may be replaced."""
+    inside = set()
+    for layer in _tuner_layers(model):
+        inside.add(id(layer))
+        for name, part in layer.named_children():
+            if name not in ("base_layer", "original_module"):
+                inside.update(map(id, part.modules()))
+    return [
+        (path, module)
+        for path, module in model.named_modules()
+        if id(module) not in inside and module._parameters
+    ]
+
+
+def trained_beside(found: Iterable[tuple[str, nn.Module]]) -> list[str]:
+    """Name the trained ones among the parameters of modules that `beside` found, tied ones once."""
+    trained: dict[int, str] = {}
+    for path, module in found:
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.requires_grad:
+                trained.setdefault(id(parameter), plain(f"{path}.{name}"))
+    return list(trained.values())
 
 
 def joined(pairs: Sequence[Pair]) -> Pair:

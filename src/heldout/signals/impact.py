@@ -1,9 +1,9 @@
 """How much the training loss depends on each adapter: |<B, dL/dB>|, from gradients that are there.
 
 <B, dL/dB> = <A, dL/dA> = <dL/dW, dW> = dL / d log(scaling): what the loss would lose, to first order,
-were the adapter scaled down. Measured by ablation (docs/benchmarks.md), it goes with what removing a
-layer's adapter costs the training loss, and the size of its movement does not; over a whole adapter the
-first order is a rough guide. It speaks of the training loss, and says nothing of the held-out one.
+were the adapter scaled down. Measured by ablation (docs/benchmarks.md), it says more than any norm of what
+removing one module's adapter costs the training loss, and less of what removing a whole layer's does: there
+the first order is a rough guide. It speaks of the training loss, and says nothing of the held-out one.
 """
 
 from __future__ import annotations

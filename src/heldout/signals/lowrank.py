@@ -36,12 +36,13 @@ Read = Callable[[], Product]
 
 BLOCK = 2**14
 """Rows whose products are added up in float32; blocks are added up in float64."""
-SAFE_SPREAD = 8
+SAFE_SPREAD = 4
 """(sum_i |b_i| |a_i|)^2 / ||B A||_F^2 over R, above which the terms b_i a_i, a column of B times a row
 of A, cancel and float64 is used throughout.
 
-Orthogonal terms of equal size have a spread of 1. Float32 blocks then err by 1e-6 at most of the norm and
-of the largest singular value; the error grows with the spread. In float64 it reaches 1e-5 at 1e10.
+Orthogonal terms of equal size have a spread of 1. Float32 then errs by 1e-6 of the norm and of the largest
+singular value, by 7e-6 at a spread of 4 where all entries are of one size, so that they round alike. In
+float64 it reaches 1e-5 at 1e10.
 """
 
 
@@ -123,19 +124,19 @@ def _grams(reads: Sequence[Read]) -> Iterator[tuple[list[int], Tensor, Tensor, T
 
     With their stacks' places in `reads`, and which of those each product belongs to.
     """
-    product = _blocked if _float32_is_float32() else _whole
     by_shape: dict[tuple[torch.device, int], dict[int, Pair]] = {}
     scales: list[float] = []
     for i, read in enumerate(reads):
         b, a, scale = read()
+        product = _blocked if _in_blocks(b.device) else _whole
         by_shape.setdefault((b.device, b.shape[2]), {})[i] = product(b), product(a.mT)
         scales.append(scale)
     for (device, r), grams in by_shape.items():
         places = list(grams)
-        counts = torch.tensor([len(pair[0]) for pair in grams.values()])
-        owner = torch.repeat_interleave(torch.arange(len(places)), counts).to(device)
         g_b, g_a = (torch.cat([pair[side] for pair in grams.values()]).double() for side in (0, 1))
-        if product is _blocked:
+        counts = torch.tensor([len(pair[0]) for pair in grams.values()])
+        owner = torch.repeat_interleave(torch.arange(len(places)), counts).to(g_b.device)
+        if _in_blocks(device):
             for k in set(owner[_cancels(g_b, g_a, r)].tolist()):
                 b, a, _ = reads[places[k]]()
                 g_b[owner == k], g_a[owner == k] = _whole(b), _whole(a.mT)
@@ -180,8 +181,11 @@ def _full(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def _float32_is_float32() -> bool:
-    """Whether matrix products of float32 keep its precision (no TF32 or bfloat16 underneath)."""
+def _in_blocks(device: torch.device) -> bool:
+    """Whether matrix products of float32 keep its precision (no TF32 or bfloat16 underneath) and can
+    be added up in float64."""
+    if device.type == "mps":
+        return False
     try:
         return torch.get_float32_matmul_precision() == "highest"
     except RuntimeError:  # set per backend (the Trainer's `tf32`), which torch refuses to sum up

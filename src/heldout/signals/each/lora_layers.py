@@ -15,6 +15,7 @@ from heldout.signals.adapters import (
     adapted,
     beside,
     left_out,
+    trained_beside,
 )
 from heldout.signals.health import Health
 from heldout.signals.impact import Impact
@@ -74,8 +75,8 @@ class LoraLayers(Signal):
     def __init__(self) -> None:
         self._found: list[Adapted] = []
         self._active: list[tuple[Any, tuple[str, ...]]] = []
-        self._beside: dict[str, nn.Parameter] = {}
-        """What the adapters do not hold, by name."""
+        self._beside: list[tuple[str, nn.Module]] = []
+        """The modules with parameters that the adapters do not hold, by name."""
         self._start = LoraStart()
         self._samples: dict[str, Sample] = {}
         self._notes: list[str] = []
@@ -199,7 +200,7 @@ class LoraLayers(Signal):
 
     def _noted(self, left_out: bool) -> list[str]:
         """What a reader of the present numbers should know."""
-        others = [name for name, parameter in self._beside.items() if parameter.requires_grad]
+        others = trained_beside(self._beside)
         there = {
             NO_IMPACT: any(map(self._start.not_at_zero, self._found)),
             MOVED_BEFORE.format(n=len(self._start.moved)): bool(self._start.moved),

@@ -6,7 +6,8 @@ gradient norm; the held-out logits and the Trainer's own evaluation loss. One Na
 `quiet` steps in a row without one. A loss of exactly 0 counts when its gradient norm is not finite, which is
 a hidden NaN, when a step's own loss and gradient are both 0, or `zeros` times in a row. It does not count
 where the gradient is alive or rewards are logged: a policy's loss is zero by construction. A step without a
-label token has no loss of its own, whatever the Trainer logs for it: `unlabelled` of them in a row count.
+label token has no loss of its own, whatever the Trainer logs for it: `unlabelled` of them in a row are a
+warning, `lost` are critical.
 
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
@@ -29,6 +30,7 @@ from typing import Any
 from heldout.derive.eval_curve import NAME
 from heldout.derive.history import History
 from heldout.derive.schedule import rewarded
+from heldout.records import Level
 from heldout.stats.sound import Soundness
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
@@ -36,7 +38,8 @@ OWN = "loss/step"
 LABELS = "throughput/label_tokens"
 OUTSIDE = "the loss is computed outside the model, where it cannot be seen"
 NOTHING = ": no token is being trained on"
-MASKED = "Stop. Check that the labels are not all masked (-100)."
+CHECK = "Check that the labels are not all masked (-100)."
+MASKED = f"Stop. {CHECK}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Limits:
     """Steps in a row with a loss of exactly 0."""
     unlabelled: int = 2
     """Steps in a row without a label token: one alone may hold rows that were cut off."""
+    lost: int = 10
+    """Such steps in a row from which on it is critical: fewer may be small batches of such rows."""
     grads: int = 3
     """Logged steps in a row whose gradient norm is not finite: float16's scaler skips one alone."""
 
@@ -81,7 +86,10 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     if labels.zeros >= limits.unlabelled:
         text = f"No label token in the last {labels.zeros} steps{NOTHING}"
         evidence = {"label_tokens": 0, "steps": labels.zeros}
-        return [Finding(level="critical", message=text, action=MASKED, evidence=evidence)]
+        lost = labels.zeros >= limits.lost
+        level: Level = "critical" if lost else "warning"
+        action = MASKED if lost else CHECK
+        return [Finding(level=level, message=text, action=action, evidence=evidence)]
     if not loss.finite and history.columns.series:
         return NotChecked(OUTSIDE)
     if not loss.finite and last is None:
