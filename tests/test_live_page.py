@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +12,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from serving import serving
+
+from heldout.derive.history import History
+from heldout.store.journal import read
 
 STEPS = 12
+OF_A_GPU = ("gpu/", "memory/device", "utilisation/mfu")
+"""Metrics that need a device other than the CPU, or the known peak of one."""
 PATIENCE = 240_000
 """Milliseconds for a panel to fill: loading the model and an evaluation on a busy machine."""
 
@@ -55,6 +63,42 @@ def test_every_panel_fills_while_a_real_model_trains(
     printed, _ = process.communicate(timeout=PATIENCE / 1000)
     assert process.returncode == 0, printed
     _check_the_verdict(printed, json.loads((runs / "demo" / "status.json").read_text()))
+
+
+def test_every_page_shows_the_run_that_was_trained(
+    demo: tuple[subprocess.Popen[str], Path], chromium: Browser
+) -> None:
+    """The same journal after the training, and compared with a copy of itself."""
+    process, runs = demo
+    if process.poll() is None:
+        process.communicate(timeout=PATIENCE / 1000)
+    history = History.of(read(runs / "demo" / "journal.jsonl")[0])
+    known = {*history.columns.series, *(f"eval/{name}" for name in ("em", "token_em", "ce", "ece"))}
+    known |= {"eval/entropy", "eval/token_accuracy"}  # in the evaluations, as the four before
+    missing = {name for name in history.metrics if not name.startswith(OF_A_GPU)} - known
+    assert missing <= {"loss/trainer_eval"}, "the demo has the fixed set instead"
+    assert history.layers
+    shutil.copytree(runs / "demo", runs / "copy")
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    try:
+        with serving(runs) as server:
+            page.goto(f"{server}/#/runs")
+            row = page.get_by_role("row", name=re.compile("demo"))
+            expect(row).to_contain_text("finished")
+            expect(row).to_contain_text("of 20")
+            page.goto(f"{server}/#/run/demo")
+            for panel in ("details", "log", "signals"):
+                expect(page.locator(f"#panel-{panel}")).to_be_visible()
+            expect(page.locator("#panel-details")).to_contain_text("transformers")
+            expect(page.locator("#panel-signals canvas").first).to_be_visible()
+            page.goto(f"{server}/#/run/demo/examples")
+            expect(page.get_by_text("20 examples · 7 evaluations")).to_be_visible()
+            expect(page.locator(".example").first.locator(".answer").first).not_to_be_empty()
+            page.goto(f"{server}/#/compare?runs=demo,copy")
+            expect(page.locator(".compared li")).to_have_count(2)
+            expect(page.get_by_role("region", name="Paired tests")).to_contain_text("n 20")
+    finally:
+        page.close()
 
 
 def _watch_it_fill(page: Page) -> None:

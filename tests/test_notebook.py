@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import signal
 import subprocess
@@ -17,16 +18,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from playwright.sync_api import Browser, Page, expect
-from recorded_run import HOSTILE, recorded, sample, write
+from recorded_run import HOSTILE, recorded, run_record, sample, write
 from serving import serving
 from traitlets.config import Config
 
 import heldout
-from heldout import notebook
+from heldout import host, notebook
 from heldout.errors import HeldoutError
+from heldout.records import Sample
 
 pytestmark = pytest.mark.browser
 
@@ -243,3 +246,31 @@ def test_a_remote_kernel_shows_the_report_and_says_how_to_see_it_live(
 def test_a_run_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(HeldoutError, match="no such file or folder"):
         heldout.show(tmp_path / "nowhere")
+
+
+@pytest.mark.usefixtures("local")
+def test_runs_whose_trainers_died_unseen_are_shown_dead(chromium: Browser, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_dead(tmp_path / name)
+    shown = notebook.show(tmp_path / "one", live=True)
+    assert "died at step 3" in repr(shown)
+    page: Page = chromium.new_page()
+    page.goto(shown.url)
+    expect(page.get_by_role("region", name="Summary")).to_contain_text("died")
+    page.goto(shown.url.replace("run/one", "#/runs"))
+    row = page.get_by_role("row", name=re.compile("other"))
+    expect(row).to_contain_text("died", timeout=20_000)  # the server looks at all of them
+    page.close()
+
+
+def write_dead(run: Path) -> None:
+    """A journal that was last written two minutes ago by a process that has ended since."""
+    trainer = subprocess.Popen([sys.executable, "-c", ""])
+    trainer.wait()
+    then = time.time() - 120
+    record = msgspec.structs.replace(
+        run_record(run.name), time=then, host=host.name(), pid=trainer.pid
+    )
+    samples = [Sample(step=step, time=then, values={"loss/step": 1.0}) for step in (1, 2, 3)]
+    journal = write(run, [record, *samples])
+    os.utime(journal, (then, then))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -432,6 +433,25 @@ def test_a_journal_that_goes_or_is_replaced_ends_no_guard(
     assert states(guard) == ["died"]
 
 
+def test_a_run_made_again_with_a_longer_journal_is_judged_by_its_own_trainer(
+    tmp_path: Path, clock: Clock
+) -> None:
+    first = Trainer(tmp_path / "r", clock)
+    first.end()
+    guard, _ = watcher(tmp_path, clock)
+    assert states(guard) == []
+    shutil.rmtree(first.folder)
+    again = Trainer(tmp_path / "r", clock, pid=DEAD_PID)
+    for _ in range(20):
+        again.train()
+    assert states(guard) == []
+    (run,) = guard.runs.values()
+    assert run.pulse.history.run is not None
+    assert run.pulse.history.run.pid == DEAD_PID
+    clock.pass_(61)
+    assert states(guard) == ["died"]
+
+
 def test_a_journal_without_a_run_yet_and_one_cut_in_a_line_are_no_trouble(
     tmp_path: Path, clock: Clock
 ) -> None:
@@ -567,3 +587,14 @@ def test_records_of_the_sidecar_are_read_only_as_what_they_are(
     journal.close()
     assert standing(trainer.path, end) == []
     assert states(watcher(tmp_path, clock)[0]) == []
+
+
+@pytest.mark.parametrize("meant", ["r", "r/journal.jsonl", ""], ids=["run", "journal", "folder"])
+@pytest.mark.parametrize("form", [[], ["--plain"]], ids=["frame", "lines"])
+def test_one_look_at_a_run_that_died_unseen_says_so(
+    killed: Path, meant: str, form: list[str]
+) -> None:
+    done = heldout("watch", killed / meant, "--once", *form)
+    assert done.returncode == 2, done.stderr
+    assert "the training died at step 3" in done.stdout
+    assert "running" not in done.stdout

@@ -120,6 +120,14 @@ def ui(
     runs: Annotated[Path, typer.Argument(help="Folder of runs, or one run")] = Path("runs"),
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Port = PORT,
+    public: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where a proxy shows the page, like https://gpu.example.org/heldout/. "
+            "Others reach it there, so it asks for the token in the link that is printed",
+        ),
+    ] = "",
     browser: Annotated[bool, typer.Option(help="Open the page in a browser")] = True,
     notify_: Notify = None,
 ) -> None:
@@ -135,7 +143,7 @@ def ui(
             _open(url)
 
     with guarding(guard_):
-        serve(runs, host, port, ready=ready)
+        serve(runs, host, port, ready=ready, public=public)
 
 
 @app.command()
@@ -158,7 +166,7 @@ def watch(
 
     Exit code with --once and --plain: 0 healthy, 1 warnings, 2 errors, 3 unreadable.
     """
-    from heldout.guard import Guard, guarding
+    from heldout.guard import Guard, guarding, look_once
     from heldout.views.terminal import ascii
     from heldout.views.terminal import watch as view
 
@@ -168,6 +176,7 @@ def watch(
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=ascii.register())  # for another encoding than UTF-8
     if once:
+        look_once(run)
         code = (
             view.plain(run, tell, as_recorded, None) if plain_ else view.once(run, out, as_recorded)
         )

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from heldout import host
@@ -19,10 +19,12 @@ from heldout.derive.pulse import Pulse
 from heldout.errors import JournalBusy, JournalError
 from heldout.records import AnyRecord, Note, Run, Samples, Verdict
 from heldout.store import bulk
+from heldout.store.foreign import is_journal
 from heldout.store.heartbeat import FILE_NAME, SEEN, TOLD, last_seen, last_verdict, untold
+from heldout.store.identity import Identity
 from heldout.store.journal import FILE_NAME as JOURNAL_NAME
 from heldout.store.journal import Journal, read
-from heldout.store.runs import list_runs
+from heldout.store.runs import list_runs, open_run
 from heldout.verdicts.heartbeat import Limits, Signs, duration, judge_heartbeat
 from heldout.verdicts.life import ACTIVE
 from heldout.views.notify.notifier import Notifier
@@ -57,6 +59,7 @@ class Watched:
         self._sidecar = folder / FILE_NAME
         self._clock, self._monotonic = clock, monotonic
         self._size = self._offset = 0
+        self._identity = Identity()
         self._quiet, self._since = 0.0, monotonic()
         self._claimed: Verdict | None = None
         self._unkept: Verdict | None = None
@@ -134,9 +137,9 @@ class Watched:
         stat = self._journal.stat()
         if stat.st_size == self._size:
             return
+        if not self._identity.holds(self._journal):  # another run took its place
+            self.pulse, self._identity, self._size = Pulse(), Identity(), 0
         first = not self._size
-        if stat.st_size < self._size:  # replaced by a shorter one
-            self.pulse, self._offset = Pulse(), 0
         if first:
             self.last = last_verdict(self._sidecar)
             self._offset = 0 if self.active else _start(self._journal, stat.st_size)
@@ -144,6 +147,7 @@ class Watched:
             for record in records:
                 self.pulse.add(record)
             self._offset = end
+        self._identity.remember(self._journal, self._offset)
         self._size = stat.st_size
         self._since = self._monotonic()
         self._quiet = self._quiet_before(stat.st_mtime) if first else 0.0
@@ -269,6 +273,16 @@ class Guard:
         if verdict.state == "resolved":
             self._notifier.remember(run.pulse.history, verdict)
         self._notifier([verdict], run.pulse.history)
+
+
+def look_once(path: Path) -> None:
+    """Look whether the trainer of the run at `path` lives, before it is shown as it is now.
+
+    Of a folder of runs its latest is meant. A path that holds no journal is left to who shows it.
+    """
+    with suppress(OSError):
+        if path.exists() and is_journal(path):
+            Guard(open_run(path).parent).look()
 
 
 @contextmanager

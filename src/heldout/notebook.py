@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from heldout.errors import HeldoutError
+from heldout.guard import look_once
 from heldout.replay import as_recorded
 from heldout.store.foreign import is_journal
 from heldout.store.runs import open_run
@@ -94,6 +95,8 @@ def show(run: str | Path, *, live: bool = False, height: int = HEIGHT) -> Shown:
     when there is nothing to read.
     """
     path = Path(run)
+    if live:
+        look_once(path)
     found = as_recorded(path)
     name = found.history.run.id if found.history.run else path.name
     folder = open_run(path).resolve().parent if live and is_journal(path) else None
@@ -118,7 +121,7 @@ class _Server:
 
     def __init__(self, root: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "heldout.views.web.framed", str(root)],
+            [sys.executable, "-P", "-m", "heldout.framed", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -3,10 +3,13 @@
 import { apply, fold, needsReload, open, type RunView, type Series } from "./fold";
 import type { Detail, LoraLayers, RunEvent, RunSummary, WireSeries } from "./snapshot";
 import type { Source } from "./source";
+import { hear } from "./stream";
 
 /** Taken once: the address in the bar changes when another run is chosen. */
 const BASE = document.baseURI;
 const RETRY_MILLISECONDS = [500, 1000, 2000, 5000] as const;
+/** An answer not here by then never comes; a dead line would hold one of the browser's few for ever. */
+const LONGEST_ANSWER_MILLISECONDS = 120_000;
 
 export type Link = "loading" | "live" | "reconnecting";
 
@@ -40,7 +43,9 @@ export async function get<T>(path: string): Promise<T> {
 }
 
 async function ask(path: string): Promise<unknown> {
-  const response = await fetch(address(path), { headers: { Accept: "application/json" } });
+  const signal = AbortSignal.timeout(LONGEST_ANSWER_MILLISECONDS);
+  const response = await fetch(address(path), { headers: { Accept: "application/json" }, signal })
+    .catch(() => { throw new Error("the server does not answer"); });
   const body: unknown = await response.json().catch(() => null);
   if (response.ok) return body;
   const error = (body as { error?: unknown } | null)?.error;
@@ -71,46 +76,44 @@ export interface Listener {
 export function follow(id: string, listener: Listener): () => void {
   const path = `api/runs/${encodeURIComponent(id)}`;
   let view: RunView | null = null;
-  let source: EventSource | null = null;
+  let silence = () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;
   let failures = 0;
   let stopped = false;
 
   async function load(): Promise<void> {
-    source?.close();
+    silence();
     try {
       const loaded = open(await get<Detail>(path));
       if (stopped) return;
       view = loaded;
       listener.view(loaded);
-      listen(loaded.cursor);
+      listen();
     } catch (error) {
       if (!stopped) again(error instanceof Error ? error.message : String(error), load);
     }
   }
 
-  function listen(cursor: number): void {
-    source?.close();
-    source = new EventSource(address(`${path}/events?cursor=${cursor}`));
-    source.onopen = () => {
-      failures = 0;
-      listener.link("live", "");
-    };
-    source.onmessage = (message: MessageEvent<string>) => {
-      if (view === null) return;
-      const event = JSON.parse(message.data) as RunEvent;
-      if (needsReload(view, event)) {
-        void load();
-        return;
-      }
-      view = apply(view, event, Number(message.lastEventId));
-      listener.view(view);
-    };
-    source.onerror = () => {
-      // The browser retries a cut stream by itself; a refused one it gives up.
-      if (source?.readyState === EventSource.CLOSED) again("the server does not answer", load);
-      else listener.link("reconnecting", "the connection was cut");
-    };
+  function listen(): void {
+    silence();
+    silence = hear(() => address(`${path}/events?cursor=${view?.cursor ?? 0}`), {
+      open: () => {
+        failures = 0;
+        listener.link("live", "");
+      },
+      message: (message) => {
+        if (view === null) return;
+        const event = JSON.parse(message.data) as RunEvent;
+        if (needsReload(view, event)) {
+          void load();
+          return;
+        }
+        view = apply(view, event, Number(message.lastEventId));
+        listener.view(view);
+      },
+      cut: (problem) => listener.link("reconnecting", problem),
+      refused: () => again("the server does not answer", load),
+    });
   }
 
   function again(problem: string, action: () => Promise<void>): void {
@@ -125,6 +128,6 @@ export function follow(id: string, listener: Listener): () => void {
   return () => {
     stopped = true;
     clearTimeout(timer);
-    source?.close();
+    silence();
   };
 }

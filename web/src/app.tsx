@@ -95,8 +95,10 @@ function useRuns(wanted: boolean): { runs: RunSummary[] | null; problem: string 
   useEffect(() => {
     if (!wanted) return undefined;
     let stopped = false;
+    let isAsking = false;
     const load = async () => {
-      if (document.hidden) return;
+      if (document.hidden || isAsking) return;
+      isAsking = true;
       try {
         const found = await listRuns();
         if (stopped) return;
@@ -105,6 +107,7 @@ function useRuns(wanted: boolean): { runs: RunSummary[] | null; problem: string 
       } catch (error) {
         if (!stopped) setProblem(error instanceof Error ? error.message : String(error));
       }
+      isAsking = false;
     };
     void load();
     const timer = setInterval(() => void load(), LIST_EVERY_MILLISECONDS);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
-  formatAny, formatChange, formatDuration, formatInterval, formatLeft, formatNames, formatNumber,
+  formatAny, formatChange, formatDuration, formatExact, formatInterval, formatLeft, formatNames, formatNumber,
   formatPercent, formatPercentTick, formatShare, formatValue, words,
 } from "./format";
 
@@ -16,6 +16,23 @@ describe("numbers", () => {
   it.each([
     [NaN, "NaN"], ["NaN", "NaN"], [Infinity, "∞"], ["-Infinity", "−∞"],
   ] as const)("%s stays visible as %s", (x, text) => expect(formatNumber(x)).toBe(text));
+
+  it.each([
+    [12345678901, "12,345,678,901"], [Number.MAX_SAFE_INTEGER, "9,007,199,254,740,991"], [2 ** 60, "1.152921504606847e18"],
+    [0, "0"], [-7, "−7"], [0.1, "0.1"], [0.1 + 0.2, "0.30000000000000004"], [1.9506198214, "1.9506198214"],
+    [14200.123456789, "14,200.123456789"], [-1234567.25, "−1,234,567.25"], [0.00012345678912, "0.00012345678912"],
+    [1.5e-7, "1.5e-7"], [2e-5, "2e-5"], [1e15, "1,000,000,000,000,000"], [1e300, "1e300"], [5e-324, "5e-324"],
+  ])("%d is exactly %s", (x, text) => {
+    expect(formatExact(x)).toBe(text);
+    expect(Number(text.replaceAll(",", "").replace("−", "-"))).toBe(x);
+  });
+
+  it.each([[NaN, "NaN"], ["-Infinity", "−∞"], [null, "–"]] as const)("%s is exactly %s", (x, text) => expect(formatExact(x, "nats")).toBe(text));
+
+  it("gives an exact number its unit", () => {
+    expect(plain(formatExact(12345678901, "bytes"))).toBe("12,345,678,901 bytes");
+    expect(formatExact(0.25, "1")).toBe("0.25");
+  });
 
   it("shows a missing number as a dash, never as zero", () => {
     expect(formatNumber(null)).toBe("–");

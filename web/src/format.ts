@@ -9,7 +9,6 @@ const NARROW = "\u202f"; // narrow no-break space, between a number and its unit
 type Maybe = Float | null | undefined;
 
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
-const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 8 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** A number in at most four digits: 0.8213, 14,200, 2e-5, NaN, ∞; "–" when there is none. */
@@ -26,15 +25,21 @@ export function formatNumber(value: Maybe): string {
   return x < 0 ? MINUS + text : text;
 }
 
-/** A number in all the digits that mean anything, with its unit as it was recorded. */
+/** A number in all its digits, so that it reads back as the same one, with its unit as it was recorded. */
 export function formatExact(value: Maybe, unit = ""): string {
   if (value === null || value === undefined) return "–";
   const x = toNumber(value);
   if (!Number.isFinite(x)) return formatNumber(x);
   const size = Math.abs(x);
-  const text = size !== 0 && (size < 1e-4 || size >= 1e15) ? size.toExponential(6).replace(/\.?0+e/, "e").replace("e+", "e")
-    : exact.format(size);
-  return `${x < 0 ? MINUS : ""}${text}${unit === "" || unit === "1" ? "" : NARROW + unit}`;
+  return `${x < 0 ? MINUS : ""}${allDigits(size)}${unit === "" || unit === "1" ? "" : NARROW + unit}`;
+}
+
+/** The shortest text that reads back as the same number: 12,345,678,901, 0.1, 1.5e-7. */
+function allDigits(size: number): string {
+  if (Number.isSafeInteger(size)) return whole.format(size);
+  if (size < 1e-4 || size >= 1e15) return size.toExponential().replace("e+", "e");
+  const [integer, fraction] = String(size).split(".");
+  return `${whole.format(Number(integer))}.${fraction}`;
 }
 
 /** A number with its unit. Bytes and seconds are scaled; a percentage is made from a fraction. */

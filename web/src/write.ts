@@ -28,8 +28,12 @@ export function loadAnnotations(id: string): Promise<Annotations> {
   return get<Annotations>(path(id));
 }
 
-/** Send a change; resolves to what stands now. Rejects with an Error that says what went wrong. */
-export async function write(id: string, said: object, key: string): Promise<Partial<Annotations>> {
+/**
+ * Send a change; resolves to what stands now. Rejects with an Error that says what went wrong.
+ * The key is asked for each time: a server that was started again since has another one.
+ */
+export async function write(id: string, said: object): Promise<Partial<Annotations>> {
+  const { write_key: key } = await loadAnnotations(id);
   const answer = await fetch(address(path(id)), {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Heldout-Write": key },

@@ -12,6 +12,7 @@ from heldout.derive.history import History
 from heldout.records import AnyRecord, Samples, Verdict
 from heldout.store import bulk
 from heldout.store.heartbeat import standing
+from heldout.store.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class News:
     heartbeat: list[Verdict]
     """What viewers newly found of the trainer's life."""
     replaced: bool
-    """Whether the file became shorter, so that everything before was forgotten."""
+    """Whether another file took its place, so that everything before was forgotten."""
     behind: bool
     """Whether there is more to read, because of the limit."""
 
@@ -42,18 +43,21 @@ class Follower:
         self.path = path
         self.history = History()
         self.offset = 0
+        self._identity = Identity()
         self._heartbeat: list[Verdict] = []
 
     def advance(self, limit: int | None = None) -> News:
         """Fold what was appended, about `limit` bytes of it, and say what it was.
 
-        A file that was replaced by a shorter one is begun anew. Raises `OSError`.
+        A file that another one took the place of is begun anew. Raises `OSError`.
         """
-        replaced = self.path.stat().st_size < self.offset
+        replaced = not self._identity.holds(self.path)
         if replaced:
             self.history, self.offset, self._heartbeat = History(), 0, []
+            self._identity = Identity()
         start = self.offset
         records, self.offset = bulk.read(self.path, start, limit)
+        self._identity.remember(self.path, self.offset)
         for record in records:
             self.history.add(record)
         behind = limit is not None and self.offset - start >= limit

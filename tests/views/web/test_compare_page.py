@@ -254,7 +254,29 @@ def test_a_run_that_is_not_there_says_so(chromium: Browser, server: str) -> None
     page = chromium.new_page()
     page.goto(f"{server}/#/compare?runs=missing")
     expect(page.get_by_role("alert")).to_contain_text("no run called 'missing'")
+    expect(page.get_by_role("alert")).to_have_count(1)
     page.close()
+
+
+def test_the_others_are_compared_where_a_run_is_gone_and_it_can_be_left_out(
+    chromium: Browser, server: str, runs: Path
+) -> None:
+    two(runs)
+    page = chromium.new_page()
+    page.goto(f"{server}/#/compare?runs=one,gone,two&axis=tokens")
+    expect(page.locator(".compared li")).to_have_count(2)
+    expect(page.get_by_role("alert")).to_contain_text("There is no run called 'gone'")
+    page.get_by_role("button", name="Compare without it").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.locator(".compared li")).to_have_count(2)
+    assert page.url.endswith("#/compare?runs=one,two&axis=tokens")
+    page.close()
+
+
+def test_a_run_named_twice_is_compared_once(page: Page, server: str) -> None:
+    page.goto(f"{server}/#/compare?runs=first,first")
+    expect(page.locator(".compared li")).to_have_count(1)
+    expect(head(page, "compare-em")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

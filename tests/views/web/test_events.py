@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
-from recorded_run import STARTED, eval_records, resumed, sample, write
+from recorded_run import STARTED, eval_records, recorded, resumed, run_record, sample, write
 
 from heldout.records import Note, encode
 from heldout.store import journal
@@ -144,6 +146,27 @@ def test_a_replaced_journal_loads_anew(server: str, runs: Path) -> None:
     _, event = next_event(server, start)
     assert event["reload"] is True
     assert event["live"]["step"] == 1
+
+
+@pytest.mark.parametrize("name", ["again", "another-run"], ids=["at a line's start", "in a line"])
+def test_a_journal_replaced_by_a_longer_one_loads_anew(server: str, runs: Path, name: str) -> None:
+    """Where the name is as long as the first one's, the page's cursor stands at the start of a line."""
+    start = size(runs)
+    begun = msgspec.structs.replace(run_record(name), time=STARTED + 900)
+
+    def replace() -> None:
+        shutil.rmtree(runs / "first")
+        write(runs / "first", [begun, *recorded()[1:], sample(61)])
+
+    threading.Timer(0.5, replace).start()
+    path = f"{server}/api/runs/first/events?cursor={start}"
+    with httpx2.stream("GET", path, timeout=20) as answer:
+        stream = events(answer.iter_lines())
+        while not next(stream)[1]["reload"]:
+            pass
+    assert size(runs) > start
+    found = httpx2.get(f"{server}/api/runs/first").json()["snapshot"]
+    assert (found["run"]["id"], found["step"]) == (name, 61)
 
 
 def test_many_readers_share_one_fold(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from looking import drag, glass, head, open_menu, panel, save
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -18,13 +19,14 @@ from recorded_run import (
     eval_records,
     metric_records,
     recorded,
+    resumed,
     run_record,
     sample,
     write,
 )
 from serving import serving
 
-from heldout.records import Checkpoint, Data, Decision, Note, Rows, Sample, State, Verdict
+from heldout.records import Checkpoint, Data, Decision, Layers, Note, Rows, Sample, State, Verdict
 
 pytestmark = pytest.mark.browser
 
@@ -72,7 +74,7 @@ def test_the_cursor_is_one_for_all_charts_and_tells_exact_values(page: Page, ser
     expect(tip).to_have_count(1)
     expect(tip).to_contain_text(f"step {step}")
     exact = tip.locator("p", has_text="Streaming CE").locator("b").inner_text()
-    assert re.fullmatch(r"0\.\d{8}\u202fnats", exact), exact
+    assert re.fullmatch(r"0\.\d{8,17}\u202fnats", exact), exact
     page.mouse.move(10, 10)
     expect(page.locator(".cursor")).to_have_count(0)
 
@@ -345,6 +347,28 @@ def test_earlier_readings_of_the_layers_can_be_looked_at(page: Page, server: str
     expect(lora.locator(".heat-cell.off")).to_have_text("▲")
 
 
+def test_a_reading_of_the_layers_that_a_resume_took_back_is_not_shown_again(
+    page: Page, server: str, runs: Path
+) -> None:
+    page.goto(server)
+    lora = panel(page, "lora")
+    slider = lora.get_by_role("slider", name="Reading of the layers")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(lora).to_contain_text("layers by depth at step 40")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    write(runs / "first", [resumed(30), sample(31)])
+    expect(lora).to_contain_text("layers by depth at step 20")
+    again = [record for record in recorded("first") if isinstance(record, Layers)]
+    write(runs / "first", [record for record in again if record.step >= 40])
+    expect(lora).to_contain_text("layers by depth at step 60")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(lora).to_contain_text("layers by depth at step 40")
+    assert any(url.endswith("/layers/40") for url in asked)
+
+
 def spike(step: int, state: State, message: str = "loss is 3 x its median") -> Verdict:
     return Verdict(
         step=step,
@@ -514,6 +538,69 @@ def test_every_table_is_saved_with_its_exact_numbers(page: Page, server: str) ->
     assert [row["all"] for row in layers] == pytest.approx([0.001 * (i + 1) for i in range(8)])
 
 
+def test_settings_environment_and_training_data_are_saved_as_they_were_recorded(
+    page: Page, tmp_path: Path
+) -> None:
+    settings = {
+        "lr": 0.0123456,
+        "seed": 12345678901,
+        "packing": True,
+        "name": "007",
+        "warmup": None,
+        "eval": {"every": 20, "at": [1, 2.5]},
+        "tiny": 1.23456789e-9,
+    }
+    run = msgspec.structs.replace(
+        run_record("first"), config=settings, environment={"cuda": "12.80"}
+    )
+    data = Data(
+        time=STARTED,
+        path="train.jsonl",
+        rows=123_456,
+        looked_at=100_001,
+        tokens=7_654_321,
+        label_tokens=1_234_567,
+        longest=90,
+        found={"duplicate": Rows(n=2, rows=[3, 9], partners=[1, 2])},
+    )
+    write(tmp_path / "exact" / "first", [run, data, sample(1)])
+
+    def saved(name: str) -> tuple[dict[str, str], dict[str, object]]:
+        open_menu(page, "Run Details")
+        with save(page, name, "CSV").path().open(encoding="utf-8") as file:
+            text = {row["name"]: row["value"] for row in csv.DictReader(file)}
+        open_menu(page, "Run Details")
+        rows = json.loads(save(page, name, "JSON").path().read_text("utf-8"))
+        return text, {row["name"]: row["value"] for row in rows}
+
+    with serving(tmp_path / "exact") as address:
+        page.goto(f"{address}/run/first")
+        head(page, "details").click()
+        for title in ("Settings", "Environment"):
+            panel(page, "details").get_by_text(title, exact=True).click()
+        text, exact = saved("Settings")
+        assert exact == {
+            "lr": 0.0123456,
+            "seed": 12345678901,
+            "packing": "true",
+            "name": "007",
+            "warmup": None,
+            "eval.every": 20,
+            "eval.at": "[1,2.5]",
+            "tiny": 1.23456789e-9,
+        }
+        assert text["lr"] == "0.0123456"
+        assert text["packing"] == "true"
+        assert float(text["tiny"]) == 1.23456789e-9
+        assert saved("Environment")[1] == {"cuda": "12.80"}
+        _, found = saved("Training data")
+        assert json.loads(str(found["rows"])) == {"rows": 123_456, "looked_at": 100_001}
+        labels = json.loads(str(found["tokens the loss is computed on"]))
+        assert (labels["label_tokens"], labels["tokens"]) == (1_234_567, 7_654_321)
+        assert json.loads(str(found["duplicate"]))["rows"] == [3, 9]
+        assert saved("Run")[1]["started"] == run.time
+
+
 def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
     page: Page, server: str, runs: Path
 ) -> None:
@@ -559,6 +646,16 @@ def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
     details = panel(page, "details")
     expect(details).to_contain_text("25.0\u202f%: 250 of 1,000")
     expect(details).to_contain_text("2 rows (2.0\u202f%): 3, 9")
+
+
+def test_it_is_said_why_a_promised_number_is_not_there(page: Page, server: str, runs: Path) -> None:
+    why = "no model FLOPs utilisation (MFU): no peak FLOP/s is known of a toaster"
+    write(runs / "first", [Note(step=60, time=STARTED + 60, topic="signal", text=why)])
+    page.goto(f"{server}/run/first")
+    expect(panel(page, "speed").locator(".small-print")).to_have_text(f"N{why[1:]}.")
+    expect(panel(page, "loss").locator(".small-print")).to_have_text(
+        "No learning rate, because the trainer told of none."
+    )
 
 
 def test_the_log_tells_the_notes_latest_first(page: Page, server: str, runs: Path) -> None:

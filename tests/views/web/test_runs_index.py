@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from recorded_run import STARTED, eval_records, recorded, run_record, sample, write
 from starlette.testclient import TestClient
@@ -19,6 +21,7 @@ from heldout.store.annotations import annotate
 from heldout.views.web import runs_index
 from heldout.views.web.app import create_app
 from heldout.views.web.runs_index import RunsIndex
+from heldout.views.web.tail import Tail
 
 MOST_WAIT = 20.0
 
@@ -94,6 +97,38 @@ def test_a_journal_replaced_by_a_shorter_one_is_read_anew(tmp_path: Path) -> Non
     write(tmp_path / "run", [run_record("run"), sample(3)])
     found = lines(index)["run"]
     assert (found["step"], found["em"]) == (3, None)
+
+
+@pytest.mark.parametrize("steps", [40, 500])
+def test_a_run_made_again_with_a_longer_journal_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    write(tmp_path / "run", [run_record("run"), *eval_records(1, 30), sample(1)])
+    index = RunsIndex(tmp_path)
+    assert lines(index)["run"]["em"] == 0.5
+    shutil.rmtree(tmp_path / "run")
+    begun = msgspec.structs.replace(run_record("run"), time=STARTED + 900, model="another-model")
+    write(tmp_path / "run", [begun, *(sample(step) for step in range(2, steps))])
+    monkeypatch.setattr(runs_index, "FIRST_LOOK_SECONDS", 0.0)
+    for found in (lines(index)["run"], until_read(index)["run"]):
+        assert (found["model"], found["step"], found["em"]) == ("another-model", steps - 1, None)
+    assert found["spark"]["steps"][0] == 2
+
+
+def test_a_look_at_runs_that_have_not_changed_opens_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "run", recorded("run"))
+    index = RunsIndex(tmp_path)
+    tail = Tail(tmp_path / "run" / "journal.jsonl")
+    before, page = lines(index), asyncio.run(tail.page())
+
+    def opened(path: Path, *given: Any, **more: Any) -> Any:
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert lines(index) == before
+    assert asyncio.run(tail.page())["cursor"] == page["cursor"]
 
 
 def test_a_page_that_was_away_gets_what_it_missed_and_nothing_else(tmp_path: Path) -> None:

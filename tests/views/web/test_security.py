@@ -121,7 +121,7 @@ def test_by_default_only_this_machine_can_connect(runs: Path) -> None:
 
 def test_the_notebook_s_page_is_for_this_machine_only_too(runs: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "heldout.views.web.framed", str(runs)],
+        [sys.executable, "-m", "heldout.framed", str(runs)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

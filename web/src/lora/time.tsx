@@ -5,6 +5,7 @@ import { loadLayers } from "../api";
 import type { RunView } from "../fold";
 import { formatNumber } from "../format";
 import type { LoraLayers } from "../snapshot";
+import { attemptOf, standing, type Kept } from "./kept";
 
 export interface Reading {
   lora: Partial<LoraLayers>;
@@ -20,22 +21,32 @@ export function useReading(view: RunView): Reading {
   const [chosen, choose] = useState<number | null>(null);
   const [shown, show] = useState<LoraLayers | null>(null);
   const [problem, setProblem] = useState("");
-  const known = useRef(new Map<number, LoraLayers>());
+  const attempt = attemptOf(view.snapshot);
+  const last = latest.over_time?.steps.at(-1) ?? 0;
+  const isGone = chosen !== null && chosen > last;
+  const asked = isGone ? null : chosen;
+  const known = useRef<Kept>({ attempt, byStep: new Map() });
+  known.current = standing(known.current, attempt, last);
   useEffect(() => {
-    if (chosen === null) {
+    if (isGone) choose(null);
+  }, [isGone]);
+  useEffect(() => {
+    if (asked === null) {
       show(null);
       setProblem("");
       return undefined;
     }
-    const before = known.current.get(chosen);
+    const { byStep } = known.current;
+    const before = byStep.get(asked);
     if (before) {
       show(before);
+      setProblem("");
       return undefined;
     }
     let stopped = false;
-    loadLayers(view.id, chosen).then(
+    loadLayers(view.id, asked).then(
       (found) => {
-        known.current.set(chosen, found);
+        byStep.set(asked, found);
         if (stopped) return;
         show(found);
         setProblem("");
@@ -43,8 +54,8 @@ export function useReading(view: RunView): Reading {
       (error: unknown) => { if (!stopped) setProblem(error instanceof Error ? error.message : String(error)); },
     );
     return () => { stopped = true; };
-  }, [chosen, view.id]);
-  return { lora: chosen === null ? latest : shown ?? latest, chosen, choose, problem };
+  }, [asked, view.id, attempt]);
+  return { lora: asked === null ? latest : shown ?? latest, chosen: asked, choose, problem };
 }
 
 export function TimeSlider({ steps, lora, chosen, choose, problem }: Reading & { steps: readonly number[] }) {

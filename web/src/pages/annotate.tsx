@@ -5,7 +5,7 @@ import { write } from "../write";
 import { Text } from "./text";
 import type { RunLine } from "./types";
 
-export function Annotate({ run, writeKey, close }: { run: RunLine; writeKey: string; close: () => void }) {
+export function Annotate({ run, close }: { run: RunLine; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [tags, setTags] = useState(run.tags.join(", "));
   const [note, setNote] = useState(run.note);
@@ -22,7 +22,7 @@ export function Annotate({ run, writeKey, close }: { run: RunLine; writeKey: str
   const save = async () => {
     setBusy(true);
     try {
-      await write(run.id, { tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean), note }, writeKey);
+      await write(run.id, { tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean), note });
       close();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));

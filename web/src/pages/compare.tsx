@@ -19,7 +19,7 @@ import type { TableData, Value } from "../tables";
 import type { Lines } from "./lines";
 import { StateSign } from "./runs";
 import { Text } from "./text";
-import type { Comparison, EvalField, Pair, Setting, Side, Streaming } from "./types";
+import type { Comparison, EvalField, Pair, RunLine, Setting, Side, Streaming } from "./types";
 
 const LETTERS = "ABCDEFGH";
 const MOST_RUNS = LETTERS.length;
@@ -51,7 +51,7 @@ interface Asked {
 
 export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
   const asked: Asked = {
-    runs: list(query, "runs").slice(0, MOST_RUNS), log: value(query, "log") === "1",
+    runs: [...new Set(list(query, "runs"))].slice(0, MOST_RUNS), log: value(query, "log") === "1",
     axis: AXES.find(({ id }) => id === value(query, "axis"))?.id ?? "steps",
     settings: value(query, "settings") === "all" ? "all" : "", range: value(query, "range"),
   };
@@ -60,7 +60,10 @@ export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
     const { runs: chosen, axis, ...rest } = { ...asked, ...change };
     go(to.compare(chosen, { axis: axis === "steps" ? "" : axis, ...rest }), true);
   };
-  const { found, problem } = useComparison(runs, lines);
+  const gone = lines.runs === null ? [] : missing(runs, lines.runs);
+  const there = runs.filter((id) => !gone.includes(id));
+  const { found, problem } = useComparison(there, lines);
+  const drop = (id: string) => show({ runs: runs.filter((run) => run !== id) });
   const others = (lines.runs ?? []).filter((run) => !runs.includes(run.id));
   return (
     <section class="page compare" aria-labelledby="compare-title">
@@ -81,11 +84,16 @@ export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
       {runs.length === 0 && (
         <p class="empty">Nothing is compared, because no run is chosen. Add one here, or tick some in the list of <a href={to.runs()}>runs</a>.</p>
       )}
+      {gone.map((id) => (
+        <p key={id} class="empty" role="alert">
+          There is no run called '<Text>{id}</Text>' in this folder. <button type="button" class="button small" onClick={() => drop(id)}>Compare without it</button>
+        </p>
+      ))}
       {problem && <p class="empty" role="alert">{found ? "What is shown is old" : "Nothing is compared"}, because {problem}. Trying again.</p>}
-      {runs.length > 0 && !found && !problem && <p class="waiting" role="status">Loading…</p>}
-      {found && runs.length > 0 && (
+      {there.length > 0 && !found && !problem && <p class="waiting" role="status">Loading…</p>}
+      {found && there.length > 0 && (
         <>
-          <Legend sides={found.runs} drop={(id) => show({ runs: runs.filter((run) => run !== id) })} first={(id) => show({ runs: [id, ...runs.filter((run) => run !== id)] })} />
+          <Legend sides={found.runs} drop={drop} first={(id) => show({ runs: [id, ...runs.filter((run) => run !== id)] })} />
           <div class="options">
             <Segments name="axis" legend="Shared axis" choices={AXES} chosen={asked.axis} choose={(axis) => show({ axis, range: "" })} />
             <button type="button" class="button small" aria-pressed={asked.log} onClick={() => show({ log: !asked.log })}>log scale of losses</button>
@@ -96,6 +104,12 @@ export function ComparePage({ lines, query }: { lines: Lines; query: Query }) {
       )}
     </section>
   );
+}
+
+/** Those of `ids` that are no run of the list. */
+function missing(ids: readonly string[], runs: readonly RunLine[]): string[] {
+  const known = new Set(runs.map(({ id }) => id));
+  return ids.filter((id) => !known.has(id));
 }
 
 /** The charts on their shared axis, and the tables, as panels like those of one run. */
@@ -460,7 +474,10 @@ function useComparison(runs: readonly string[], lines: Lines): { found: Comparis
     .map(({ id, step, state, em_step }) => `${id} ${step} ${state} ${em_step}`).sort().join();
   const [loaded, setLoaded] = useState({ asked: "", at: 0, stand: "" });
   useEffect(() => {
-    if (asked === "") return undefined;
+    if (asked === "") {
+      setProblem("");
+      return undefined;
+    }
     if (loaded.asked === asked && loaded.stand === stand) return undefined;
     let stopped = false;
     let retry: ReturnType<typeof setTimeout> | undefined;

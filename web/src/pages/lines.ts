@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { address, get, type Link } from "../api";
+import { hear } from "../stream";
 import type { LinesEvent, RunLine, RunLines } from "./types";
 
 const RETRY_MILLISECONDS = 3000;
@@ -13,11 +14,9 @@ export interface Lines {
   ahead: number;
   link: Link;
   trouble: string;
-  /** What a write has to carry. */
-  key: string;
 }
 
-const NONE: Lines = { runs: null, single: false, ahead: 0, link: "loading", trouble: "", key: "" };
+const NONE: Lines = { runs: null, single: false, ahead: 0, link: "loading", trouble: "" };
 
 /** Fold one event into the list: changed runs replace their lines, the newest stand first. */
 export function fold(runs: readonly RunLine[], event: LinesEvent): RunLine[] {
@@ -32,7 +31,7 @@ export function useLines(wanted: boolean): Lines {
   const [lines, setLines] = useState<Lines>(NONE);
   useEffect(() => {
     if (!wanted) return undefined;
-    let source: EventSource | null = null;
+    let silence = () => {};
     let timer: ReturnType<typeof setTimeout> | undefined;
     let stopped = false;
 
@@ -43,12 +42,12 @@ export function useLines(wanted: boolean): Lines {
     };
 
     const load = async () => {
-      source?.close();
+      silence();
       try {
         const found = await get<RunLines>("api/runs");
         if (stopped) return;
-        const { runs, single, now, write_key: key, version } = found;
-        setLines({ runs, single, key, ahead: now - Date.now() / 1000, link: "live", trouble: "" });
+        const { runs, single, now, version } = found;
+        setLines({ runs, single, ahead: now - Date.now() / 1000, link: "live", trouble: "" });
         listen(version);
       } catch (error) {
         again(error instanceof Error ? error.message : String(error));
@@ -56,25 +55,26 @@ export function useLines(wanted: boolean): Lines {
     };
 
     const listen = (version: string) => {
-      source = new EventSource(address(`api/changes?since=${encodeURIComponent(version)}`));
-      source.onopen = () => setLines((was) => ({ ...was, link: "live", trouble: "" }));
-      source.onmessage = (message: MessageEvent<string>) => {
-        const event = JSON.parse(message.data) as LinesEvent;
-        setLines((was) => ({
-          ...was, runs: fold(was.runs ?? [], event), ahead: event.now - Date.now() / 1000,
-        }));
-      };
-      source.onerror = () => {
-        if (source?.readyState === EventSource.CLOSED) again("the server does not answer");
-        else setLines((was) => ({ ...was, link: "reconnecting", trouble: "the connection was cut" }));
-      };
+      let since = version;
+      silence = hear(() => address(`api/changes?since=${encodeURIComponent(since)}`), {
+        open: () => setLines((was) => ({ ...was, link: "live", trouble: "" })),
+        message: (message) => {
+          since = message.lastEventId;
+          const event = JSON.parse(message.data) as LinesEvent;
+          setLines((was) => ({
+            ...was, runs: fold(was.runs ?? [], event), ahead: event.now - Date.now() / 1000,
+          }));
+        },
+        cut: (trouble) => setLines((was) => ({ ...was, link: "reconnecting", trouble })),
+        refused: () => again("the server does not answer"),
+      });
     };
 
     void load();
     return () => {
       stopped = true;
       clearTimeout(timer);
-      source?.close();
+      silence();
     };
   }, [wanted]);
   return lines;

@@ -123,7 +123,7 @@ export function RunsPage({ lines, query }: { lines: Lines; query: Query }) {
         <kbd>/</kbd> search <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open <kbd>x</kbd> choose to
         compare <kbd>e</kbd> tags and note
       </p>
-      {edited && <Annotate run={edited} writeKey={lines.key} close={() => edit(null)} />}
+      {edited && <Annotate run={edited} close={() => edit(null)} />}
     </section>
   );
 }

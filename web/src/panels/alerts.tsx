@@ -139,8 +139,7 @@ function useSeen(run: string, alerts: readonly Alert[]) {
   }, [run, alerts, wanted]);
   const tell = async ({ rule, scope, step }: Alert, isSeen: boolean) => {
     try {
-      const { write_key: key } = await loadAnnotations(run);
-      const { acknowledged = [] } = await write(run, { [isSeen ? "acknowledge" : "withdraw"]: { rule, scope, step } }, key);
+      const { acknowledged = [] } = await write(run, { [isSeen ? "acknowledge" : "withdraw"]: { rule, scope, step } });
       set(acknowledged);
       setProblem("");
     } catch (error) {

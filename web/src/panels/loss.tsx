@@ -1,3 +1,4 @@
+import { Absent } from "../absent";
 import { LineChartView, type Line } from "../chart";
 import { gaps, toNumber, type RunView } from "../fold";
 import { formatNumber, formatValue } from "../format";
@@ -16,6 +17,12 @@ const CURVES = [
 const BELOW = [
   { names: ["learning_rate", "learning_rate/logged"], colour: "--series-3" },
   { names: ["grad/norm"], colour: "--series-5" },
+] as const;
+
+const PROMISED = [
+  { name: "token entropy", names: ["entropy/train"], why: "it was not measured" },
+  { name: "learning rate", names: BELOW[0].names, why: "the trainer told of none" },
+  { name: "gradient norm", names: BELOW[1].names, why: "it was not measured" },
 ] as const;
 
 /** Past this many points dots would touch and hide the line. */
@@ -54,6 +61,10 @@ function Loss({ view }: PanelProps) {
         <p class="small-print">{formatNumber(hidden)} points are 0 or below and have no place on a log scale.</p>
       )}
       <div class="pair">{BELOW.map((each) => <Below key={each.colour} view={view} {...each} />)}</div>
+      <Absent
+        snapshot={view.snapshot}
+        promised={PROMISED.map(({ names, ...rest }) => ({ ...rest, isThere: firstOf(view, names) !== undefined }))}
+      />
     </>
   );
 }

@@ -81,7 +81,7 @@ function Cell({ look, matrix, run, pattern, bin }: CellProps & { pattern: string
   const inside = (
     <>
       <span class="cell-value">{shown.value}</span>
-      {shown.notes.map((note) => <span class="cell-note" key={note}>{note}</span>)}
+      {shown.notes.map((note) => <span class="cell-note" key={note}> {note}</span>)}
     </>
   );
   return (

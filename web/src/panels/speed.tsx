@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "preact/hooks";
+import { Absent } from "../absent";
 import { LineChartView, type Line } from "../chart";
 import { toNumber, type RunView } from "../fold";
 import { formatExact, formatLeft, formatNumber, formatShare, formatValue } from "../format";
@@ -49,6 +50,13 @@ function Speed({ view }: PanelProps) {
           );
         })}
       </div>
+      <Absent
+        snapshot={snapshot}
+        promised={[
+          { name: "split of the time", isThere: snapshot.throughput.time !== undefined, why: "only whole steps were timed" },
+          { name: "model FLOPs utilisation (MFU)", isThere: snapshot.throughput.mfu !== undefined, why: "it was not measured" },
+        ]}
+      />
     </>
   );
 }

@@ -71,6 +71,7 @@ from heldout.views.web.examples_file import KINDS as FILES
 from heldout.views.web.examples_file import rows as example_rows
 from heldout.views.web.guard import SECURITY_HEADERS, Guard, is_loopback
 from heldout.views.web.limits import configured
+from heldout.views.web.public import Public
 from heldout.views.web.runs_index import RunsIndex
 from heldout.views.web.set_file import SetFile
 from heldout.views.web.tail import Tail, Tails
@@ -81,6 +82,8 @@ T = TypeVar("T")
 STATIC = Path(__file__).parent / "static"
 RETRY_MILLISECONDS = 1000
 TICK_SECONDS = 0.5
+STILL_HERE = b"event:still\ndata\n\n"
+"""An event, where a comment would do for proxies: a page hears by it that the line is not dead."""
 MOST_SET_FILES = 8
 BRIEF = ("id", "model", "state", "step", "total_steps", "em", "n", "time")
 """What a page that shows one run wants to know of the others."""
@@ -100,13 +103,16 @@ def create_app(
     hosts: Collection[str] = (),
     static: Path = STATIC,
     framed: bool = False,
+    public: Public | None = None,
 ) -> Starlette:
     """Build the server of the runs in `root`.
 
-    `hosts` are names to answer to besides localhost. A `framed` page may be shown inside another one
-    of this machine, as a notebook is. Raises `ConfigError` when one of them can be
+    `hosts` are names to answer to besides localhost, and `public` is where a proxy shows the page: its
+    name is one of them, and its page may write. A `framed` page may be shown inside another one
+    of this machine, as a notebook is. Raises `ConfigError` when one of the names can be
     reached from another machine and there is no `token`.
     """
+    hosts = {*hosts, *([public.host] if public else [])}
     open_hosts = sorted(host for host in hosts if not is_loopback(host))
     if open_hosts and not token:
         raise ConfigError(f"host {open_hosts[0]!r} is open to other machines: it needs a token")
@@ -132,7 +138,13 @@ def create_app(
             Mount("/assets", _Assets(directory=static / "assets", check_dir=False)),
         ],
         middleware=[
-            Middleware(Guard, token=token or None, hosts=hosts, framed=framed),
+            Middleware(
+                Guard,
+                token=token or None,
+                hosts=hosts,
+                framed=framed,
+                secure=public is not None and public.is_secure,
+            ),
             Middleware(GZipMiddleware, compresslevel=5),
         ],
         exception_handlers={
@@ -148,6 +160,7 @@ def create_app(
     app.state.index = RunsIndex(root)
     app.state.set_files = {}
     app.state.write_key = secrets.token_urlsafe(24)
+    app.state.origin = public.origin if public else ""
     app.state.static = static
     return app
 
@@ -160,20 +173,23 @@ def serve(
     token: str | None = None,
     ready: Callable[[str], None] | None = None,
     framed: bool = False,
+    public: str = "",
 ) -> None:
     """Serve the runs in `root` until interrupted; `ready` gets the address to open.
 
-    Port 0 takes a free one. Who may frame a `framed` page: see `create_app`. A host beyond this machine
-    gets a token, made here if none is given. Raises `HeldoutError` when the address cannot be listened
-    on.
+    Port 0 takes a free one. Who may frame a `framed` page, and what `public` is: see `create_app`. A host
+    or a public name beyond this machine gets a token, made here if none is given. Raises `ConfigError`
+    for a public address that is none, and `HeldoutError` when the host cannot be listened on.
     """
-    hosts = _names(host)
-    if not is_loopback(host):
+    proxied = Public.of(public) if public else None
+    if not (is_loopback(host) and (proxied is None or is_loopback(proxied.host))):
         token = token or secrets.token_urlsafe(24)
-    app = create_app(root, token=token, hosts=hosts, framed=framed)
+    app = create_app(root, token=token, hosts=_names(host), framed=framed, public=proxied)
     listener = _listen(host, port)
     if ready is not None:
-        ready(_address(host, listener.getsockname()[1], token))
+        local = _address(host, listener.getsockname()[1])
+        address = proxied.address if proxied else local
+        ready(address + (f"?token={quote(token)}" if token else ""))
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to end this: no traceback
         _Server(configured(app), app.state.tails, app.state.index).run(sockets=[listener])
 
@@ -244,7 +260,7 @@ async def _lines(index: RunsIndex, since: str) -> AsyncIterator[bytes]:
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
     async for event in index.events(since):
         if event is None:
-            yield b": still here\n\n"
+            yield STILL_HERE
         else:
             yield b"id: %s\ndata: %s\n\n" % (event[0].encode(), event[1])
 
@@ -256,7 +272,7 @@ async def _annotations(request: Request) -> Response:
 
 
 async def _annotate(request: Request) -> Response:
-    said = await read_write(request, request.app.state.write_key)
+    said = await read_write(request, request.app.state.write_key, request.app.state.origin)
     tail = await _tail(request)
     folder = tail.path.parent
     try:
@@ -386,7 +402,7 @@ async def _stream(tail: Tail, cursor: int) -> AsyncIterator[bytes]:
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
     async for event in tail.events(cursor):
         if event is None:
-            yield b": still here\n\n"
+            yield STILL_HERE
         else:
             yield b"id: %d\ndata: %s\n\n" % (event.end, event.data)
 
@@ -490,11 +506,11 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _address(host: str, port: int, token: str | None) -> str:
+def _address(host: str, port: int) -> str:
     shown = {"": "127.0.0.1", "0.0.0.0": socket.gethostname(), "::": socket.gethostname()}
     name = shown.get(host, host)
     name = f"[{name}]" if ":" in name else name
-    return f"http://{name}:{port}/" + (f"?token={quote(token)}" if token else "")
+    return f"http://{name}:{port}/"
 
 
 __all__ = ["create_app", "serve"]

@@ -26,6 +26,7 @@ MOST_TARGET_BYTES = 1 << 14
 """The longest address that is answered, its query included; eight long names make half of it."""
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::[0-9]{1,5})?")
 
+REMEDY = " (behind a proxy, start it as: heldout ui --public URL)"
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; object-src 'none'; base-uri 'self'; "
@@ -47,16 +48,23 @@ class Guard:
 
     Answers 400 to a foreign `Host`, 401 to a missing or wrong token, 403 to another site's page and
     414 to an address above `MOST_TARGET_BYTES`. `?token=` is taken once: it becomes a cookie no
-    script can read, and the address bar loses it. Only where the page is `framed` may another page
-    hold it, and only one of this machine.
+    script can read, and the address bar loses it; a `secure` one is sent over TLS alone. Only where
+    the page is `framed` may another page hold it, and only one of this machine.
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str | None, hosts: Collection[str], framed: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        hosts: Collection[str],
+        framed: bool = False,
+        secure: bool = False,
     ) -> None:
         self.app = app
         self.headers = headers_of(framed=framed)
         self.token = token
+        self.secure = secure
         self.hosts = LOOPBACK | {host.lower().strip("[]") for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +80,8 @@ class Guard:
         headers = Headers(scope=scope)
         named = headers.getlist("host")
         if len(named) != 1 or not self._is_ours(host_name(named[0])):
-            return JSONResponse({"error": "this server does not answer to that host name"}, 400)
+            text = "this server does not answer to that host name" + REMEDY
+            return JSONResponse({"error": text}, 400)
         target = scope.get("raw_path") or scope["path"].encode()
         if len(target) + len(scope["query_string"]) > MOST_TARGET_BYTES:
             return JSONResponse({"error": "this address is too long"}, 414)
@@ -121,7 +130,12 @@ class Guard:
         )
         response = HTMLResponse(page)
         response.set_cookie(
-            cookie_name(self.token), self.token, httponly=True, samesite="strict", path="/"
+            cookie_name(self.token),
+            self.token,
+            httponly=True,
+            samesite="strict",
+            secure=self.secure,
+            path="/",
         )
         return response
 

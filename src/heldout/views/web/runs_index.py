@@ -27,6 +27,7 @@ from heldout.store.annotations import read_annotation
 from heldout.store.bulk import gathered
 from heldout.store.heartbeat import FILE_NAME as HEARTBEAT
 from heldout.store.heartbeat import standing
+from heldout.store.identity import Identity
 from heldout.store.journal import FILE_NAME as JOURNAL
 from heldout.store.journal import decode_lines
 from heldout.store.runs import is_real, stamp
@@ -57,6 +58,7 @@ class Entry:
         self.folder = folder
         self.overview = Overview()
         self.offset = 0
+        self._identity = Identity()
         self.is_read = False
         """Whether every whole line of the journal is folded."""
         self.version = 0
@@ -75,8 +77,9 @@ class Entry:
         if seen == self.seen and (self.is_read or not read):
             return False
         size = seen[0][0]
-        if size < self.offset:
-            self.overview, self.offset = Overview(), 0
+        if not self._identity.holds(journal):
+            self.overview, self.offset, self.is_read = Overview(), 0, False
+            self._identity = Identity()
         if read or self.is_read or size <= HEAD_BYTES + TAIL_BYTES:
             self._read_on(journal)
         overview = self.overview if self.is_read else _by_its_ends(journal, size)
@@ -97,6 +100,7 @@ class Entry:
             for record in self._decoded(file, data[:end]):
                 self.overview.add(record)
             self.offset += end
+            self._identity.remember(journal, self.offset)
             self.is_read = len(data) < PART_BYTES
 
     def _decoded(self, file: BinaryIO, lines: bytes) -> Iterable[AnyRecord | Samples]:

@@ -57,8 +57,8 @@ class Tail:
         self.clock = Clock()
         self.closing = False
         self.beats = 0
-        """How often what stands beside the journal changed, the heartbeat's verdict or what people say;
-        a page is told of that without new bytes."""
+        """How often another journal took this one's place, or what stands beside it changed: the heartbeat's
+        verdict or what people say. A page is told of that without new bytes."""
         self._follower = Follower(path)
         self._recent: deque[Event] = deque(maxlen=RECENT_BATCHES)
         self._files = (path, path.parent / HEARTBEAT, path.parent / ANNOTATIONS)
@@ -151,13 +151,13 @@ class Tail:
             more, cursor = journal.read(self.path, cursor)
             records += more
             self._advance()
-            if cursor > self.offset:  # the file was replaced by a shorter one meanwhile
+            if cursor > self.offset:  # another file took its place meanwhile
                 return [self._event(start, self.offset, [], reload=True)]
         reload = _supersedes(records, self._step_before(start))
         return [self._event(start, cursor, records, reload=reload)]
 
     def _advance(self) -> None:
-        """Fold what was appended; start over when the file was replaced by a shorter one."""
+        """Fold what was appended; start over when another file took its place."""
         seen, before = [stamp(file) for file in self._files], self._seen
         if seen == before:
             return
@@ -168,7 +168,8 @@ class Tail:
             self._recent.clear()
         for record in news.records:
             self.clock.add(record)
-        self.beats += bool(news.heartbeat) + bool(before and seen[-1] != before[-1])
+        self.beats += news.replaced + bool(news.heartbeat)
+        self.beats += bool(before and seen[-1] != before[-1])
         self._seen = seen
         if news.end != news.start and self._waiting:
             reload = _supersedes(news.records, last_step)

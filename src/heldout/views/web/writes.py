@@ -20,6 +20,7 @@ from heldout.derive.history import History
 from heldout.errors import ConfigError, HeldoutError
 from heldout.records import Verdict
 from heldout.store.annotations import Annotation, Opening, acknowledge, annotate, read_annotation
+from heldout.views.web.guard import REMEDY
 
 HEADER = "x-heldout-write"
 MOST_BYTES = 1 << 15
@@ -28,14 +29,14 @@ OF_ALERTS = ("acknowledge", "withdraw")
 """Each is `{rule, scope, step}`: the opening of an alert that somebody has seen, or has not after all."""
 
 
-async def read_write(request: Request, key: str) -> dict[str, Any]:
-    """Return the JSON object a page of ours has sent.
+async def read_write(request: Request, key: str, public: str = "") -> dict[str, Any]:
+    """Return the JSON object a page of ours has sent, from `public` too, its origin behind a proxy.
 
     Raises `HTTPException`: 403 for another site's request, 413 for a body above `MOST_BYTES`, 415 and
     400 for one that is no JSON object.
     """
-    if not _is_ours(request, key):
-        raise HTTPException(403, "this request does not come from this server's own page")
+    if not _is_ours(request, key, public):
+        raise HTTPException(403, "this request does not come from this server's own page" + REMEDY)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "send application/json")
@@ -105,11 +106,13 @@ def _seen_at(alert: Verdict, stands: Annotation) -> float | None:
     return stands.acknowledged.get(Opening.of(alert)) if alert.state in ACTIVE else None
 
 
-def _is_ours(request: Request, key: str) -> bool:
+def _is_ours(request: Request, key: str, public: str) -> bool:
     if not compare_digest(request.headers.get(HEADER, "").encode(), key.encode()):
         return False
     site = request.headers.get("sec-fetch-site")  # no script can set it; a proxy leaves it alone
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None or (public and origin == public):  # a proxy may put another Host in
+        return True
+    return urlsplit(origin).netloc == request.headers.get("host")
