@@ -41,6 +41,5 @@ export async function write(id: string, said: object): Promise<Partial<Annotatio
   }).catch(() => { throw new Error("the server does not answer"); });
   const body = (await answer.json().catch(() => null)) as Partial<Annotations> & { error?: string } | null;
   if (answer.ok && body !== null) return body;
-  if (answer.status === 403) throw new Error("the server was started again since; load this page anew");
   throw new Error(body?.error ?? `the server answered ${answer.status}`);
 }
