@@ -85,12 +85,12 @@ def test_every_page_shows_the_run_that_was_trained(
             page.goto(f"{server}/#/runs")
             row = page.get_by_role("row", name=re.compile("demo"))
             expect(row).to_contain_text("finished")
-            expect(row).to_contain_text("of 20")
+            expect(row).to_contain_text("n 20")
             page.goto(f"{server}/#/run/demo")
-            for panel in ("details", "log", "signals"):
-                expect(page.locator(f"#panel-{panel}")).to_be_visible()
-            expect(page.locator("#panel-details")).to_contain_text("transformers")
-            expect(page.locator("#panel-signals canvas").first).to_be_visible()
+            for panel, holds in (("log", "finished"), ("details", "Environment")):
+                page.locator(f"#panel-{panel} h2 button").click()
+                expect(page.locator(f"#panel-{panel}")).to_contain_text(holds)
+            expect(page.locator("#panel-signals svg").first).to_be_visible()
             page.goto(f"{server}/#/run/demo/examples")
             expect(page.get_by_text("20 examples · 7 evaluations")).to_be_visible()
             expect(page.locator(".example").first.locator(".answer").first).not_to_be_empty()
