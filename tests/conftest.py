@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 settings.register_profile("heldout", deadline=None, derandomize=True, database=None)
 settings.load_profile("heldout")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
