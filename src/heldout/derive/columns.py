@@ -63,10 +63,6 @@ class Series:
         """Steps and values behind the first `count`; costs what it returns."""
         return zip(self._steps[count : len(self)], self._values[count:], strict=True)
 
-    def reaches(self, step: int) -> bool:
-        """Whether there is a value at `step` or after it."""
-        return bool(self._values) and self._steps[len(self) - 1] >= step
-
     def append(self, step: int, value: float) -> None:
         """Add the value at `step`, in place of what stands there or after it."""
         size = len(self._values)
