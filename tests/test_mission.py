@@ -25,7 +25,6 @@ from watched import collate, encoded
 
 import heldout
 from heldout.derive.history import History
-from heldout.records import Verdict
 from heldout.signals.lora import capture_lora_initial_state, compute_lora_deltas
 from heldout.store.journal import read
 from heldout.views.export import EXPORTERS
@@ -125,6 +124,8 @@ def test_the_fixed_eval_snippet(status: heldout.StatusWriter, tokenizer: Any) ->
     assert {"em", "ce", "ece", "best_ckpt", "em_trend", "ece_rise"} <= set(names["results"])
     assert on_disk()["fixed_eval"]["best_ckpt"] == "checkpoint-1000"
     assert 0 <= on_disk()["fixed_eval"]["em"] <= 1
+    asked = names["results"]["items"][0]["prompt"]
+    assert asked not in Path("status.json").read_text(), "others may read the file"
 
 
 def test_the_pattern_tracker_snippet(status: heldout.StatusWriter, tokenizer: Any) -> None:
@@ -157,6 +158,7 @@ def test_the_lora_snippet(status: heldout.StatusWriter) -> None:
     for entry in on_disk()["lora_layer_deltas"]:
         assert {"layer", "qkv", "mlp", "delta_norm"} <= set(entry)
         assert entry["delta_norm"] > 0
+        assert all(isinstance(entry[kind], float) for kind in ("qkv", "mlp"))
 
 
 def test_the_entropy_snippet(status: heldout.StatusWriter) -> None:
@@ -182,7 +184,7 @@ def test_the_alerts_and_throughput_snippets(status: heldout.StatusWriter) -> Non
                 "tokens_per_step": 4096,
                 "total_tokens": 81920,
             },
-            generate_smart_alerts=heldout.generate_smart_alerts,
+            generate_smart_alerts=status.generate_smart_alerts,
         ),
         state=None,
         tokenizer=None,
@@ -192,6 +194,7 @@ def test_the_alerts_and_throughput_snippets(status: heldout.StatusWriter) -> Non
     )
     assert [alert["level"] for alert in names["status"]["smart_alerts"]] == ["critical", "warning"]
     assert "c-1" in names["status"]["smart_alerts"][1]["action"]
+    assert names["generate_smart_alerts"](names["status"]) == names["status"]["smart_alerts"]
     assert on_disk()["throughput"]["total_tokens"] == 81920
 
 
@@ -318,10 +321,11 @@ def test_smart_alerts_trigger_on_an_injected_nan(runs: Runs) -> None:
 @pytest.mark.slow
 def test_smart_alerts_trigger_on_a_plateau(runs: Runs) -> None:
     found = runs.train("flat", 8, every=2, learning_rate=0.0, margin=0.2)
-    alert = found.alerts["plateau", ""]
-    assert isinstance(alert, Verdict)
-    assert alert.state == "open"
-    assert "plateau" in alert.message
+    changes = [verdict for verdict in found.verdicts if verdict.rule == "plateau"]
+    told = [(verdict.state, verdict.level) for verdict in changes if verdict.state != "no-data"]
+    assert told == [("open", "warning"), ("closed", "warning")], "the end leaves nothing to stop"
+    assert changes[-1].step == 8
+    assert "plateau" in changes[-1].message
     assert heldout.generate_smart_alerts({"fixed_eval": {"em_trend": "plateau"}})
 
 

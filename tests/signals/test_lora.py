@@ -148,13 +148,13 @@ def test_factors_that_are_not_finite_are_told_and_do_not_stop_the_reading() -> N
     assert math.isfinite(third.delta_norm)
 
 
-def test_kinds_that_are_not_adapted_are_none_not_zero() -> None:
+def test_kinds_that_are_not_adapted_are_none_and_the_two_promised_as_numbers_are_zero() -> None:
     model = tiny.lora_model(target_modules=["q_proj", "v_proj"])
     initial = capture_lora_initial_state(model)
     shake(model)
     for entry in compute_lora_deltas(model, initial):
         assert entry["qkv"] > 0
-        assert (entry["o"], entry["mlp"], entry["other"]) == (None, None, None)
+        assert (entry["o"], entry["mlp"], entry["other"]) == (None, 0.0, None)
         assert entry["delta_norm"] == entry["qkv"]
 
 

@@ -28,12 +28,12 @@ def log(losses: list[float], rates: list[float]) -> list[AnyRecord]:
     ("losses", "rates", "schedule", "state"),
     [
         ([2.0, 1.0, 0.9], [1, 0.9, 0.4], "linear", "not checked"),
-        (FLAT, [1, 0.9, 0.8, 0.7, 0.5, 0.4], "linear", "info"),
+        (FLAT, [1, 0.9, 0.8, 0.7, 0.5, 0.4], "linear", "warning"),
         (FLAT, [1, 0.9, 0.8, 0.8, 0.7, 0.6], "linear", "fine"),
-        (FLAT, [1] * 6, "constant", "info"),
+        (FLAT, [1] * 6, "constant", "warning"),
         (FLAT, [1] * 6, "linear", "fine"),
         ([3.0, 2.5, 2.0, 1.6, 1.3, 1.0], [1, 0.9, 0.8, 0.7, 0.5, 0.4], "linear", "fine"),
-        ([1.0, 0.9, 0.9, float("nan"), 0.9, 0.9], [0.1] * 6, "constant", "info"),
+        ([1.0, 0.9, 0.9, float("nan"), 0.9, 0.9], [0.1] * 6, "constant", "warning"),
     ],
 )
 def test_flat_only_when_the_rate_has_fallen(

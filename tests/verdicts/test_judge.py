@@ -176,3 +176,25 @@ def test_a_decision_is_repeated_only_when_it_changed() -> None:
 def test_the_end_of_the_run_ends_its_decision(topic: str) -> None:
     decisions = [d for d in judge([run(), note(3, topic)]) if isinstance(d, Decision)]
     assert decisions[-1].action == "none"
+
+
+def test_a_plateau_is_a_warning_while_steps_are_left_and_over_where_the_run_has_finished() -> None:
+    looks = [fact for i in range(4) for fact in evaluation(20 * i, score(1_800, 2_000))]
+    judge_ = Judge()
+    for fact in [run(learning_rate="constant"), *looks, checkpoint(60)]:
+        judge_.feed(fact)
+    now = judge_.history
+    assert (now.alerts["plateau", ""].state, now.alerts["plateau", ""].level) == ("open", "warning")
+    assert now.decision is not None
+    assert now.decision.action == "stop"
+    for fact in [*evaluation(100, score(1_800, 2_000)), note(100, "finished")]:
+        judge_.feed(fact)
+    assert now.alerts["plateau", ""].state == "closed"
+    assert (now.decision.action, now.decision.step) == ("none", 100)
+
+
+def test_a_plateau_that_only_the_last_evaluation_shows_is_no_alert() -> None:
+    looks = [fact for i in range(3) for fact in evaluation(50 * i, score(1_800, 2_000))]
+    judged = judge([run(learning_rate="constant"), *looks])
+    opened = [each for each in judged if isinstance(each, Verdict) and each.state == "open"]
+    assert not [each for each in opened if each.rule == "plateau"]

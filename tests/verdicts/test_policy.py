@@ -29,7 +29,7 @@ def alert(rule: str, level: Level = "error", state: State = "open", scope: str =
 SAVED: list[AnyRecord] = [run(), *evaluation(5, score(50)), checkpoint(5)]
 NAN = alert("loss-not-finite", "critical")
 FALL = alert("regression", "error")
-FLAT = alert("plateau", "info")
+FLAT = alert("plateau", "warning")
 DRIFT = alert("calibration-drift", "warning")
 END = note(9, "finished")
 

@@ -250,7 +250,7 @@ def test_calibration_drift_says_which_way(gap: float, leaning: str) -> None:
     alert = finding(calibration_drift.RULE, facts)
     assert alert.message == (
         "Calibration drift: ECE 0.400 [0.398, 0.402] over 1,000 tokens, "
-        f"was 0.050; the model grows {leaning}"
+        f"was 0.050; the model is {leaning} (confidence less accuracy {gap:+.3f})"
     )
     assert (alert.evidence["best_step"], alert.evidence["null"]) == (0, 0.01)
 
@@ -269,13 +269,13 @@ FLAT = (180, 180, 180)
     [
         ((), (), "", "not checked"),
         (FLAT[:2], (), "", "not checked"),
-        (FLAT, (), "linear", "info"),  # nothing is known of the rate
-        (FLAT, (1.0, 0.5), "linear", "info"),
+        (FLAT, (), "linear", "warning"),  # nothing is known of the rate
+        (FLAT, (1.0, 0.5), "linear", "warning"),
         (FLAT, (1.0, 0.51), "linear", "fine"),
         (FLAT, (0.1, 1.0), "linear", "fine"),
-        (FLAT, (1.0, 1.0), "constant", "info"),
-        (FLAT, (0.5, 1.0), "constant_with_warmup", "info"),
-        (FLAT, (0.0, 0.0), "linear", "info"),
+        (FLAT, (1.0, 1.0), "constant", "warning"),
+        (FLAT, (0.5, 1.0), "constant_with_warmup", "warning"),
+        (FLAT, (0.0, 0.0), "linear", "warning"),
         ((180, 200, 220), (1.0, 0.1), "linear", "fine"),
         ((180, 140, 100), (1.0, 0.1), "linear", "fine"),
         ((180, 181, 180, 240), (1.0, 0.1), "linear", "fine"),

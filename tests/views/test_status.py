@@ -139,6 +139,19 @@ def test_the_alerts_follow_each_update(path: Path) -> None:
     assert strict_json(path.read_bytes())["smart_alerts"] == []
 
 
+def test_only_a_model_surer_than_it_is_right_is_called_overconfident(path: Path) -> None:
+    writer = StatusWriter(path)
+
+    def alert(**gap: float) -> tuple[str, bool]:
+        writer.update_fixed_eval({"ece_rise": True, **gap})
+        (found,) = strict_json(path.read_bytes())["smart_alerts"]
+        return found["level"], "overconfident" in found["message"]
+
+    assert alert(confidence_gap=0.1) == ("warning", True)
+    assert alert(confidence_gap=-0.1) == ("info", False)
+    assert alert() == ("warning", False), "nobody said which way"
+
+
 def test_the_writer_takes_numpy_numbers(path: Path) -> None:
     writer = StatusWriter(path)
     writer.update_streaming_metrics(np.float64(0.5), np.float32(0.25))  # type: ignore[arg-type]

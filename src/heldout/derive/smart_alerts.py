@@ -11,8 +11,9 @@ def generate_smart_alerts(data: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return `{level, message, action}` for what a status dictionary shows to be wrong.
 
     Looks at `loss` and `streaming_ce` (NaN or infinite: critical), and at `em_trend` and `ece_rise`
-    in `fixed_eval` (warnings). Missing fields raise nothing. Inside a watched run the rules of
-    `heldout.verdicts.rules` do this with evidence and a lifecycle.
+    in `fixed_eval` (warnings; a model that is less sure than it is right gets an info). Missing fields
+    raise nothing. Inside a watched run the rules of `heldout.verdicts.rules` do this with evidence and
+    a lifecycle.
     """
     alerts: list[dict[str, str]] = []
     fixed_eval = data.get("fixed_eval") or {}
@@ -36,11 +37,23 @@ def generate_smart_alerts(data: Mapping[str, Any]) -> list[dict[str, str]]:
             }
         )
     if fixed_eval.get("ece_rise"):
-        alerts.append(
-            {
-                "level": "warning",
-                "message": "Calibration drift: the model is becoming overconfident",
-                "action": "Run a finishing pass with a lower LR (0.5x current) or use EMA weights.",
-            }
-        )
+        alerts.append(_drift(fixed_eval.get("confidence_gap")))
     return alerts
+
+
+def _drift(gap: float | None) -> dict[str, str]:
+    """A risen calibration error; `gap` is confidence less accuracy, None where it is not known."""
+    if gap is not None and not gap > 0:
+        return {
+            "level": "info",
+            "message": "Calibration drift: the model is underconfident",
+            "action": "Fit a temperature after training if somebody thresholds on its confidence.",
+        }
+    leaning = (
+        "the model is becoming overconfident" if gap else "confidence and accuracy drift apart"
+    )
+    return {
+        "level": "warning",
+        "message": f"Calibration drift: {leaning}",
+        "action": "Run a finishing pass with a lower LR (0.5x current) or use EMA weights.",
+    }

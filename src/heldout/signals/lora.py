@@ -188,11 +188,12 @@ def _is_off(each: Adapted, square: float) -> bool:
 def compute_lora_deltas(model: nn.Module, initial: LoraStart) -> list[dict[str, Any]]:
     """Return `[{layer, qkv, mlp, delta_norm, ...}]`, one entry a layer, in order.
 
-    Norms are ||dW||_F of the effective update, over a layer the root of the sum of squares; `qkv`
-    and the other kinds are None where no such module is adapted. Empty without LoRA.
+    Norms are ||dW||_F of the effective update, over a layer the root of the sum of squares. Where no
+    such module is adapted `qkv` and `mlp` are 0, and the other kinds None. Empty without LoRA.
     """
     readings = read_modules(adapted(model), initial)
-    return [msgspec.to_builtins(layer) for layer in layers_of(readings)]
+    layers = [msgspec.to_builtins(layer) for layer in layers_of(readings)]
+    return [{**layer, "qkv": layer["qkv"] or 0.0, "mlp": layer["mlp"] or 0.0} for layer in layers]
 
 
 def read_modules(found: Sequence[Adapted], initial: LoraStart) -> list[ModuleReading]:

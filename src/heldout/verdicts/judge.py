@@ -16,7 +16,7 @@ from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Sample, Verdict
 from heldout.verdicts.custom import configured
 from heldout.verdicts.life import Standing, closed, judge_rule, superseded
-from heldout.verdicts.policy import decide
+from heldout.verdicts.policy import ONLY_STOPPING, decide
 from heldout.verdicts.rule import Rule
 
 Judged = Verdict | Decision
@@ -71,7 +71,8 @@ class Judge:
             if said := judge_rule(rule, history, standing):
                 self._say(said, judged)
         if isinstance(fact, Note) and fact.topic in ENDS:
-            self._say(closed(history), judged)
+            moot = ONLY_STOPPING if fact.topic == "finished" else ()
+            self._say(closed(history, moot), judged)
         if judged or self._decides(fact):
             decision = decide(history)
             if _differs(decision, history.decision):

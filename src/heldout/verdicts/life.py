@@ -83,10 +83,14 @@ def superseded(history: History, rules: Collection[str]) -> list[Verdict]:
     ]
 
 
-def closed(history: History) -> list[Verdict]:
-    """The alerts that the end of a run closes: the resolved ones."""
-    resolved = [before for before in history.alerts.values() if before.state == "resolved"]
-    return [_changed(before, history, "closed") for before in resolved]
+def closed(history: History, moot: Collection[str] = ()) -> list[Verdict]:
+    """The alerts that the end of a run closes: the resolved ones, and those of the rules in `moot`."""
+    over = [v for v in history.alerts.values() if v.state == "resolved" or _is_moot(v, moot)]
+    return [_changed(before, history, "closed") for before in over]
+
+
+def _is_moot(verdict: Verdict, rules: Collection[str]) -> bool:
+    return verdict.state in ACTIVE and verdict.rule in rules
 
 
 def _opened(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable[Verdict]:

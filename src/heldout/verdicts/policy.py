@@ -25,6 +25,9 @@ ENDING: dict[str, tuple[str, Action]] = {
 }
 """What an open alert ends a run by, from which level on; the others advise."""
 
+ONLY_STOPPING = ("plateau", "eval-plateau")
+"""Rules that find nothing wrong with a run but that it goes on: once it has finished, nothing is."""
+
 
 def decide(history: History) -> Decision:
     """Decide from everything known; `reason` is one sentence with the numbers behind it.

@@ -102,9 +102,13 @@ def bucket_matrix(history: History) -> dict[str, Any]:
 
 
 def lora_layer_deltas(history: History) -> list[dict[str, Any]]:
-    """The latest reading, an entry a layer; without `parts`, as it is written every second."""
+    """The latest reading, an entry a layer; without `parts`, as it is written every second.
+
+    `qkv` and `mlp` are 0 where no such module is adapted: they are promised as numbers.
+    """
     layers = history.layers[-1].layers if history.layers else []
-    return [{field: getattr(layer, field) for field in _FLAT} for layer in layers]
+    flat = [{field: getattr(layer, field) for field in _FLAT} for layer in layers]
+    return [{**layer, "qkv": layer["qkv"] or 0.0, "mlp": layer["mlp"] or 0.0} for layer in flat]
 
 
 def lora(readings: Sequence[Layers]) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class StatusWriter:
     """Writes `status.json` from values handed in, for loops that heldout does not watch.
 
     Each update replaces its section, refreshes `smart_alerts` and rewrites the file atomically. A
-    full disk is not raised: the next update tries again.
+    full disk is not raised: the next update tries again. Prompts and answers stay out of the file,
+    which others may read.
     """
 
     def __init__(self, path: str | os.PathLike[str] = FILE_NAME) -> None:
@@ -54,8 +55,8 @@ class StatusWriter:
         self.status: dict[str, Any] = {"schema": SCHEMA}
 
     def update_fixed_eval(self, results: Mapping[str, Any]) -> None:
-        """Set `fixed_eval`, as `FixedEvalSet.evaluate` returns it."""
-        self._set(fixed_eval=dict(results))
+        """Set `fixed_eval`, as `FixedEvalSet.evaluate` returns it, without its `items`."""
+        self._set(fixed_eval={key: value for key, value in results.items() if key != "items"})
 
     def update_pattern_matrix(self, matrix: Mapping[str, Any]) -> None:
         """Set `bucket_matrix`, as `PatternTracker.get_matrix` returns it."""
@@ -77,9 +78,13 @@ class StatusWriter:
         """Set the latest training loss, which `smart_alerts` checks for NaN and infinity."""
         self._set(loss=loss)
 
+    def generate_smart_alerts(self, data: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return the alerts of a status dictionary (see `heldout.generate_smart_alerts`)."""
+        return generate_smart_alerts(data)
+
     def _set(self, **fields: Any) -> None:
         self.status.update(fields)
-        self.status["smart_alerts"] = generate_smart_alerts(self.status)
+        self.status["smart_alerts"] = self.generate_smart_alerts(self.status)
         write_atomic(self.path, encode(self.status))
 
 

@@ -10,7 +10,7 @@ import pytest
 from facts import checkpoint, evaluation, history, layers, run, sample, score, strict_json
 
 from heldout.derive.history import History
-from heldout.records import Layer, Layers, Part, Reading
+from heldout.records import Layer, Layers, Part, Reading, Verdict
 from heldout.views.export import EXPORTERS
 from heldout.views.exporter import Exporter
 
@@ -64,6 +64,27 @@ def test_csv_numbers_come_back_to_the_last_bit() -> None:
 def test_csv_of_a_run_without_evaluations_has_no_empty_columns() -> None:
     (row,) = rows(history(sample(1)))
     assert row.keys() == {"step", "loss/step"}
+
+
+def test_csv_holds_what_was_judged_and_what_the_panels_show() -> None:
+    alert = Verdict(
+        step=2,
+        time=0.0,
+        rule="plateau",
+        state="open",
+        level="warning",
+        message="EM is flat, at 60 %",
+        action="Stop.",
+    )
+    facts = [*evaluation(2, score(60), pattern="math"), checkpoint(2), layers(2, [0.5, 0.25])]
+    start, end = rows(history(run(), *evaluation(0, score(40), pattern="math"), *facts, alert))
+    assert (start["pattern/math/em"], start["pattern/math/0-100/correct"]) == ("0.4", "40")
+    assert (end["pattern/math/em"], end["pattern/math/seen"]) == ("0.6", "100")
+    assert (end["lora/0/delta_norm"], end["lora/1/delta_norm"]) == ("0.5", "0.25")
+    assert (start["eval/em_trend"], start["eval/best_ckpt"], start["alerts"]) == ("", "", "")
+    assert (end["eval/em_trend"], end["eval/best_ckpt"]) == ("improving", "checkpoint-2")
+    assert end["eval/ece_rise"] == "no"
+    assert end["alerts"] == "open warning plateau: EM is flat, at 60 %"
 
 
 def test_the_layers_have_a_row_a_step_a_layer_and_a_kind() -> None:

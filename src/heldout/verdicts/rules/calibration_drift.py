@@ -52,7 +52,8 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     leaning = "overconfident" if last.confidence_gap > 0 else "underconfident"
     text = (
         f"Calibration drift: ECE {last.ece:.3f} [{last.ece_low:.3f}, {last.ece_high:.3f}] over "
-        f"{last.tokens:,} tokens, was {best.ece:.3f}; the model grows {leaning}"
+        f"{last.tokens:,} tokens, was {best.ece:.3f}; the model is {leaning} (confidence less "
+        f"accuracy {last.confidence_gap:+.3f})"
     )
     action = "Finish with a lower learning rate (0.5x current) or use EMA weights."
     evidence = {
@@ -60,6 +61,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         "best_ece": best.ece,
         "best_step": best.step,
         "null": last.ece_null,
+        "confidence_gap": last.confidence_gap,
         "tokens": last.tokens,
     }
     return [

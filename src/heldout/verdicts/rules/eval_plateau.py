@@ -3,6 +3,7 @@
 Checks: in runs without a fixed held-out set, where the learning rate is at most half its peak or constant,
 the slope of the latest evaluations over the steps left promises less than `stats.curve.LEAST_GAIN` of the
 best one. A task's own metric (accuracy, F1, ...) is judged where one is logged, else the eval loss.
+It is closed where the run has finished.
 
 Why: steps after it cost compute and buy next to nothing.
 
@@ -52,7 +53,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     }
     return [
         Finding(
-            level="info",
+            level="warning",
             message=text,
             action=action,
             evidence=evidence,

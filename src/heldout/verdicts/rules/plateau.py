@@ -2,7 +2,8 @@
 
 Checks: the paired 95 % interval of the change in exact match over the last three evaluations lies
 inside the margin (`eval.margin`) and no earlier evaluation was surely better, and the learning rate
-is at most half its peak or follows a constant schedule.
+is at most half its peak or follows a constant schedule. It opens while steps are left, and is closed
+where the run has finished: there is nothing to stop any more.
 
 Why: steps after the plateau cost compute and calibration and buy nothing that can be measured.
 
@@ -53,7 +54,16 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     action = f"Consider stopping. Best checkpoint: {best or 'none saved yet'}"
     keys = ("em", "n", "em_change", "em_change_low", "em_change_high", "margin", "em_reference")
     evidence = {key: now[key] for key in keys}
-    return [Finding(level="info", message=text, action=action, evidence=evidence)]
+    left = history.run is None or history.step < history.run.total_steps
+    return [
+        Finding(
+            level="warning",
+            message=text,
+            action=action,
+            evidence=evidence,
+            stage="open" if left else "holding",  # after the last step there is nothing to stop
+        )
+    ]
 
 
 def learning_rate_fell(history: History, share: float) -> bool:
