@@ -151,6 +151,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Field of data.train with the response; default: detected",
         check=named,
     ),
+    _s(
+        "data.template_kwargs",
+        dict,
+        {},
+        "Arguments of the chat template for all training rows, such as {enable_thinking: false}; a row's "
+        "own chat_template_kwargs come first",
+    ),
     _s("eval.data", str, REQUIRED, "Fixed held-out set, JSONL; relative to the config file"),
     _s("eval.every", int, 500, "Optimizer steps between evaluations"),
     _s("eval.at_start", bool, True, "Also evaluate before the first step"),
@@ -184,6 +191,21 @@ SETTINGS: tuple[Setting, ...] = (
         "last",
         "Turns of a conversation to score: last, or all (each with what was said before it)",
         check=one_of(*TURNS),
+    ),
+    _s(
+        "eval.template_kwargs",
+        dict,
+        {},
+        "Arguments of the chat template for all held-out rows, such as {enable_thinking: false}; a row's "
+        "own chat_template_kwargs come first",
+    ),
+    _s(
+        "eval.prompt",
+        str,
+        "trained",
+        "The prompt that is scored where a chat template trains behind another one than it serves: "
+        "trained or served",
+        check=one_of("trained", "served"),
     ),
     _s(
         "eval.max_tokens",

@@ -67,7 +67,7 @@ def decoded(
 def full_text(model: Any, each: Example, how: Decoding) -> str:
     """The slow way: the whole answer by `generate`, one example alone."""
     ids = tiny.generate(model, each.prompt_ids, how.limit(each))
-    return how.text(ids, Greedy.of(model, how.tokenizer).eos)
+    return how.text(ids, each, Greedy.of(model, how.tokenizer).eos)
 
 
 @pytest.mark.parametrize("match", MATCHES, ids=repr)
@@ -221,5 +221,5 @@ def test_both_exact_matches_are_those_of_generate_on_a_pretrained_model(smollm2:
     for each, score, answer, ids in zip(examples, scores, found, said, strict=True):
         length = len(each.response_ids)
         assert score.correct == (ids[:length] == list(each.response_ids))
-        assert answer.correct == how.match.right(how.text(ids, eos), how.accepted(each, eos))
+        assert answer.correct == how.match.right(how.text(ids, each, eos), how.accepted(each, eos))
     assert 0 < sum(answer.correct for answer in found) < len(found)

@@ -129,7 +129,7 @@ def test_a_compiled_model_is_evaluated_as_the_model_it_was_made_of(
 
 def test_options_have_the_defaults_and_the_names_of_the_settings() -> None:
     for field in dataclasses.fields(EvalOptions):
-        assert field.default == default(f"eval.{field.name}")
+        assert getattr(EvalOptions(), field.name) == default(f"eval.{field.name}")
 
 
 def test_an_impossible_expression_is_refused_at_once() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from heldout.errors import DataError, EmptySet, ModelError
 from heldout.evals.fixed_set import FixedSet, load, most_tokens
 from heldout.evals.overlap import Overlap, overlap
+from heldout.evals.rendering import Style
 from heldout.evals.rows import Keys, Message, Row, read_rows
 
 GOOD = {"prompt": "What is the capital of Peru?", "response": "Lima"}
@@ -74,12 +75,18 @@ def test_a_row_the_template_refuses_is_named_and_the_others_count(tmp_path: Path
     assert "a.jsonl:1: the chat template refuses it: no system role" in found.about.skipped[0]
 
 
-def test_a_generation_prompt_that_training_data_lacks_is_remarked(tmp_path: Path) -> None:
+def test_a_generation_prompt_that_training_data_lacks_is_told_and_either_can_be_scored(
+    tmp_path: Path,
+) -> None:
     thinking = tiny.tokenizer()
     thinking.chat_template = tiny.TEMPLATE.replace("assistant\n", "assistant\n<think>\n")
-    about = load(tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD]), thinking).about
-    assert "1 of 1 prompts open the answer otherwise" in about.remarks[0]
-    assert load(tmp_path / "a.jsonl", tiny.tokenizer()).about.remarks == []
+    path = tiny.write_jsonl(tmp_path / "a.jsonl", [GOOD])
+    for prompt, end in (("trained", "assistant\n"), ("served", "assistant\n<think>\n")):
+        found = load(path, thinking, style=Style(prompt=prompt))
+        assert thinking.decode(found.examples[0].prompt_ids).endswith(end)
+        assert thinking.decode(found.examples[0].response_ids) == "Lima<|im_end|>"
+        assert "assistant\\n<think>\\n'" in found.about.remarks[0]
+    assert load(path, tiny.tokenizer()).about.remarks == []
 
 
 def test_without_a_tokenizer_the_error_says_how_to_give_one(tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_without_a_tokenizer_the_error_says_how_to_give_one(tmp_path: Path) -> N
 def test_an_empty_prompt_is_named(tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}]}
     found = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row, GOOD]), tiny.tokenizer(template=None))
-    assert "a.jsonl:1: the prompt is empty" in found.about.skipped[0]
+    assert "a.jsonl:1: no token of a prompt is left" in found.about.skipped[0]
 
 
 def test_an_empty_set_says_why_each_line_failed(tmp_path: Path, tokenizer: Any) -> None:
@@ -197,7 +204,7 @@ def test_an_answer_that_the_template_strips_ends_its_turn_too(tmp_path: Path) ->
     path = tiny.write_jsonl(tmp_path / "a.jsonl", [{**GOOD, "response": "Lima\n"}])
     (example,) = load(path, strips).examples
     assert strips.decode(example.response_ids) == "Lima<|im_end|>"
-    assert example.as_trained
+    assert not example.unlike
 
 
 def test_other_special_tokens_in_an_answer_do_not_end_it(tmp_path: Path) -> None:
@@ -208,13 +215,18 @@ def test_other_special_tokens_in_an_answer_do_not_end_it(tmp_path: Path) -> None
     assert thinks.decode(example.response_ids) == "<think>Peru. Lima<|im_end|>"
 
 
-def test_tokens_that_merge_over_the_border_are_remarked(tmp_path: Path) -> None:
+def test_tokens_that_merge_over_the_border_are_the_answers_as_they_are_trained(
+    tmp_path: Path,
+) -> None:
     plain = tiny.tokenizer(template=None)
     merging = next(w for w in ("capital", "content", "role") if len(plain.tokenize(w)) == 1)
-    row = {"prompt": merging[:3], "response": merging[3:]}
-    about = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row, GOOD]), plain).about
-    assert len(about.remarks) == 1
-    assert "tokens that merge over the border" in about.remarks[0]
+    row = {"prompt": f"The {merging[:3]}", "response": merging[3:]}
+    found = load(tiny.write_jsonl(tmp_path / "a.jsonl", [row, GOOD]), plain)
+    merged = found.examples[0]
+    whole = plain(row["prompt"] + row["response"] + plain.eos_token)["input_ids"]
+    assert [*merged.prompt_ids, *merged.response_ids] == whole
+    assert [bool(example.unlike) for example in found.examples] == [True, False]
+    assert "1 of 2: the answer is trained behind" in found.about.remarks[0]
 
 
 def test_each_turn_is_an_example_of_its_own(tmp_path: Path, tokenizer: Any) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heldout.errors import ConfigError
@@ -54,6 +54,7 @@ def test_a_text_that_becomes_right_was_possible_at_every_moment(
 def test_the_golden_text_in_another_unicode_form_is_right_and_always_possible(
     match: Match, golden: str
 ) -> None:
+    assume(match.normalise(golden))
     text = unicodedata.normalize("NFD", golden)
     accepted = match.accepted([golden])
     assert match.right(text, accepted)
@@ -74,3 +75,9 @@ def test_a_character_of_which_bytes_are_missing_can_still_come_out_right() -> No
 def test_an_expression_that_is_none_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match=r"eval.extract '\(' is no regular expression"):
         Match(extract="(")
+
+
+@given(MATCHES)
+def test_a_text_of_nothing_is_never_right(match: Match) -> None:
+    assert not match.right("", match.accepted(["", " "]))
+    assert not match.right(" ", match.accepted(["7", ""]))

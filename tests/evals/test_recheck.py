@@ -26,7 +26,7 @@ def recheck(
     model: Any, examples: list[Example], scores: list[Score], greedy: Greedy, most: int = 32
 ) -> tuple[int, list[str]]:
     said = [found(e, s) for e, s in zip(examples, scores, strict=True)]
-    return module.recheck(model, examples, scores, said, greedy, most)
+    return module.recheck(model, examples, scores, said, greedy, lambda e: e.prompt_ids, most)
 
 
 def check(model: Any, greedy: Greedy, most: int = 32) -> tuple[int, list[str]]:
@@ -108,4 +108,6 @@ def test_what_was_decoded_is_compared_too() -> None:
         scores = Scorer().score(model, [each])
         for ids, ill in ((answer, []), (wrong, [each.id])):
             said = [Answer(ids=ids, limit=50, decoded=True)]
-            assert module.recheck(model, [each], scores, said, Greedy()) == (1, ill)
+            assert module.recheck(
+                model, [each], scores, said, Greedy(), lambda e: e.prompt_ids
+            ) == (1, ill)

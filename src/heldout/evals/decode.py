@@ -74,14 +74,25 @@ class Decoding:
 
     def accepted(self, example: Example, eos: Sequence[int]) -> Accepted:
         """The answers that count: the golden text, its tokens' text, and further references."""
-        golden = self.text(example.response_ids, eos)
-        return self.match.accepted([golden, example.row.response, *example.row.references])
+        golden = self.text(example.response_ids, example, eos)
+        texts = [golden, example.row.response, *example.row.references]
+        return self.match.accepted([example.thinking.off(text) for text in texts])
 
-    def text(self, ids: Sequence[int], eos: Sequence[int]) -> str:
-        """The text of response tokens, without the token that ends it."""
-        kept = list(ids[:-1]) if ids and ids[-1] in eos else list(ids)
-        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    def text(self, ids: Sequence[int], example: Example, eos: Sequence[int]) -> str:
+        """The text of response tokens without those that end or pad it; label tokens are text."""
+        ends = {*eos, example.end, getattr(self.tokenizer, "pad_token_id", None)}
+        kept = [token for token in ids if token not in ends]
+        options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
         return str(self.tokenizer.decode(kept, **options))
+
+    def right(self, example: Example, answer: Answer) -> bool:
+        """Whether the text of a finished answer is accepted, thoughts taken off on both sides."""
+        return self.match.right(example.thinking.off(answer.text or ""), answer.accepted)
+
+    def possible(self, example: Example, answer: Answer) -> bool:
+        """Whether the text of an unfinished answer can still become an accepted one."""
+        text, thinking = answer.text or "", example.thinking
+        return thinking.running(text) or self.match.possible(thinking.off(text), answer.accepted)
 
 
 def answers(
@@ -106,18 +117,18 @@ def answers(
     for i in open_:
         found[i].accepted = how.accepted(examples[i], greedy.eos)
 
-    def settle(answer: Answer) -> bool:
+    def settle(example: Example, answer: Answer) -> bool:
         """Judge an answer where it stands; True when nothing more needs to be decoded."""
         answer.ended = answer.ids[-1] in greedy.eos or len(answer.ids) >= answer.limit
         if not answer.ended and (how.full or how.match.extract is not None):
             return False  # nothing before the end can settle it
-        answer.text = how.text(answer.ids, greedy.eos)
-        answer.correct = answer.ended and how.match.right(answer.text, answer.accepted)
-        return answer.ended or not how.match.possible(answer.text, answer.accepted)
+        answer.text = how.text(answer.ids, example, greedy.eos)
+        answer.correct = answer.ended and how.right(example, answer)
+        return answer.ended or not how.possible(example, answer)
 
     alone = rope_limit(model) != NO_LIMIT  # there the length of a neighbour changes an answer
     length = FIRST_ROUND
-    while open_ := [i for i in open_ if not settle(found[i])]:
+    while open_ := [i for i in open_ if not settle(examples[i], found[i])]:
         todo = list(open_)
         while todo:
             batch = _longest(todo, examples, found, 1 if alone else budget.tokens)
@@ -129,7 +140,7 @@ def answers(
                 _round(model, [examples[i] for i in batch], some, length, greedy, how, settle)
             except Exception as error:
                 budget.shrink([_length(examples[i], found[i]) for i in batch], error)
-                todo += [i for i in batch if not settle(found[i])]
+                todo += [i for i in batch if not settle(examples[i], found[i])]
         length *= 2
     return found
 
@@ -215,7 +226,7 @@ def _round(
     length: int,
     greedy: Greedy,
     how: Decoding,
-    settle: Callable[[Answer], bool],
+    settle: Callable[[Example, Answer], bool],
 ) -> None:
     """Decode at most `length` more tokens of each answer, and stop when all are settled."""
     prefixes = [[*e.prompt_ids, *a.ids] for e, a in zip(examples, found, strict=True)]
@@ -240,7 +251,7 @@ def _round(
         for row, last in enumerate(ids_BT[:, -1].tolist()):
             if not done[row]:
                 found[row].ids.append(last)
-                done[row] = settle(found[row])
+                done[row] = settle(examples[row], found[row])
         return torch.tensor(done, device=ids_BT.device)
 
     needed = [] if greedy.plain and not how.full else [follow]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from heldout.evals.logits import unwrapped
 from heldout.evals.neutral import neutral
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks, together
-from heldout.evals.recheck import recheck
+from heldout.evals.recheck import recheck, served
 from heldout.evals.score import Score, Scorer, rope_limit
 from heldout.records import Direction, EvalResult, Item, Metric
 from heldout.stats.groups import group_sums, independent_share, number_groups
@@ -195,7 +196,8 @@ class Evaluator:
         try:
             greedy = Greedy.of(model, self._decoding.tokenizer)
             with self._scorer.arithmetic(model):
-                return recheck(model, self.fixed.examples, scores, said, greedy)
+                asked = partial(served, tokenizer=self._decoding.tokenizer)
+                return recheck(model, self.fixed.examples, scores, said, greedy, asked)
         except Exception as error:  # what was scored still holds
             self.remarks.append(
                 f"the check against generate failed: {type(error).__name__}: {error}"

@@ -7,14 +7,14 @@ line and reason, and the others still count; nothing is cut to fit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
-from heldout.evals.marks import MARK
-from heldout.evals.overlap import Overlap, digest, overlap
-from heldout.evals.rows import DETECT, Keys, Message, Row, read_rows
+from heldout.errors import EmptySet, HeldoutError, ModelError
+from heldout.evals.overlap import Overlap, content_id, digest, overlap
+from heldout.evals.rendering import Renderer, Style, Thinking
+from heldout.evals.rows import DETECT, Keys, Row, read_rows
 from heldout.records import EvalSet
 
 __all__ = ["MAX_SAMPLES", "Example", "FixedSet", "Keys", "Row", "load", "read_rows"]
@@ -40,8 +40,12 @@ class Example:
     row: Row
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
-    as_trained: bool = True
-    """False where training data shows the answer behind other text or tokens than these."""
+    end: int | None = None
+    """The token that ends the answer as its template does; None where it is the model's to know."""
+    thinking: Thinking = field(default_factory=Thinking)
+    """What the template puts in front of the answer, which texts are compared without."""
+    unlike: str = ""
+    """How the prompt that is served differs from the one that is trained; "" where it does not."""
 
     @property
     def length(self) -> int:
@@ -65,6 +69,7 @@ def load(
     keys: Keys = DETECT,
     turns: str = "last",
     max_tokens: int | None = None,
+    style: Style | None = None,
     train_rows: Iterable[Row] = (),
 ) -> FixedSet:
     """Load at most `max_samples` usable examples of the JSONL file at `path`, evenly spread over it.
@@ -84,12 +89,13 @@ def load(
             "heldout.Monitor(..., tokenizer=tokenizer)"
         )
     rows, skipped = read_rows(path, keys, turns)
+    renderer = Renderer(tokenizer, style)
     examples: list[Example] = []
     seen: dict[str, Row] = {}
     too_long = 0
     for row in _spread(rows, max_samples):
         try:
-            example = _encode(row, tokenizer)
+            example = _encode(row, renderer)
         except HeldoutError as error:
             skipped.append(f"{row.place}: {error}")
             continue
@@ -99,7 +105,7 @@ def load(
             turn = f" turn {first.turn}" if first.turn else ""
             skipped.append(f"{row.place}: the same example as line {first.line}{turn}")
         elif not example.prompt_ids:
-            skipped.append(f"{row.place}: the prompt is empty, nothing precedes the answer")
+            skipped.append(f"{row.place}: no token of a prompt is left in front of the answer")
         elif _says_nothing(example, tokenizer):
             skipped.append(f"{row.place}: the answer has no token before the one that ends it")
         elif long:
@@ -138,12 +144,9 @@ def most_tokens(config: Any, max_tokens: int | None = None) -> int | None:
 def _remarks(examples: Sequence[Example], too_long: int, shared: Overlap) -> list[str]:
     """What a reader of the set's scores should know, one sentence each."""
     n, found = len(examples), []
-    unlike = sum(not example.as_trained for example in examples)
+    unlike = [example for example in examples if example.unlike]
     if unlike:
-        found.append(
-            f"{unlike} of {n} prompts open the answer otherwise than training data does "
-            "(the chat template's generation prompt, or tokens that merge over the border)"
-        )
+        found.append(f"{len(unlike)} of {n}: {unlike[0].unlike}")
     if too_long:
         found.append(
             f"{too_long} of {n + too_long} examples are longer than the model or eval.max_tokens "
@@ -214,78 +217,24 @@ def _spread(rows: list[Row], most: int) -> list[Row]:
     return [rows[i * len(rows) // most] for i in range(most)]
 
 
-def _encode(row: Row, tokenizer: Any) -> Example:
-    """Token ids by concatenation, since text tokenised jointly can merge over the border."""
-    prompt, answer, behind, as_trained = _render(row, tokenizer)
-    templated = _has_template(tokenizer)
-
-    def ids(text: str, special: bool = False) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=special)["input_ids"])
-
-    prompt_ids = ids(prompt, not templated)
-    response_ids = ids(answer + behind)
-    joint = ids(prompt + answer + behind, not templated)
-    both = prompt_ids + response_ids
+def _encode(row: Row, renderer: Renderer) -> Example:
+    found = renderer.render(row)
     return Example(
-        id=digest([row.messages, sorted(row.references)]),
-        row=row,
-        prompt_ids=tuple(prompt_ids),
-        response_ids=_ended(response_ids, ids(behind), tokenizer, templated),
-        as_trained=as_trained and joint[: len(both)] == both,
+        id=content_id(row),
+        row=replace(row, template_kwargs=renderer.template_kwargs(row)),
+        prompt_ids=found.prompt_ids,
+        response_ids=found.answer_ids,
+        end=found.end,
+        thinking=found.thinking,
+        unlike=found.unlike,
     )
 
 
-def _ended(ids: list[int], behind: list[int], tokenizer: Any, templated: bool) -> tuple[int, ...]:
-    """Cut after the first token that ends a turn, which the template has put behind the answer.
-
-    That need not be the tokenizer's EOS (Gemma's is `<eos>`, its turns end with `<end_of_turn>`).
-    What templates put behind it is never generated. Plain text ends with EOS instead.
-    """
-    special = set(getattr(tokenizer, "all_special_ids", ()))
-    ends = {tokenizer.eos_token_id, *[token for token in behind if token in special][:1]}
-    for i, token in enumerate(ids):
-        if token in ends:
-            return tuple(ids[: i + 1])
-    if templated or tokenizer.eos_token_id is None:
-        return tuple(ids)
-    return (*ids, tokenizer.eos_token_id)
-
-
-def _render(row: Row, tokenizer: Any) -> tuple[str, str, str, bool]:
-    """The prompt, the answer, what the template puts behind it, and whether they join up."""
-    messages = list(row.messages)
-    if not _has_template(tokenizer):
-        if len(messages) == 2 and messages[0]["role"] == "user":
-            return messages[0]["content"], messages[1]["content"], "", True
-        raise ModelError(
-            "it is a conversation, and the tokenizer has no chat template. Set "
-            "tokenizer.chat_template, name an instruct model, or give prompt/response pairs."
-        )
-
-    def render(turns: list[Message], generate: bool = False) -> str:
-        return str(
-            tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate)
-        )
-
-    try:
-        prompt, whole = render(messages[:-1], generate=True), render(messages)
-        for answer in (row.response, row.response.strip()):  # some templates strip it
-            if whole.startswith(prompt + answer):
-                return prompt, answer, whole[len(prompt + answer) :].rstrip(), True
-        marked = render([*messages[:-1], {"role": "assistant", "content": MARK}])
-    except Exception as error:  # a template is a program of its own and may refuse a role
-        raise DataError(f"the chat template refuses it: {error}") from error
-    return prompt, row.response, marked.rpartition(MARK)[2].rstrip(), False
-
-
-def _has_template(tokenizer: Any) -> bool:
-    return bool(getattr(tokenizer, "chat_template", None))
-
-
 def _says_nothing(example: Example, tokenizer: Any) -> bool:
-    """True where the golden answer is a special token and nothing else, so all of it would be masked."""
-    special = getattr(tokenizer, "all_special_ids", ())
-    return len(example.response_ids) == 1 and example.response_ids[0] in special
+    """Whether no text is left of the golden answer without the token that ends it and its thoughts."""
+    said = [token for token in example.response_ids if token != example.end]
+    text = str(tokenizer.decode(said, skip_special_tokens=False))
+    return not example.thinking.off(text).strip()
 
 
 def _too_long(example: Example, tokenizer: Any, max_tokens: int | None) -> str:

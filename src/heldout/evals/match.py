@@ -80,8 +80,8 @@ class Match:
         return self.normalise(value)
 
     def accepted(self, texts: Collection[str]) -> Accepted:
-        """Return what counts as right, from the texts that do."""
-        whole = frozenset(map(self.normalise, texts))
+        """Return what counts as right, from the texts that do; a text of nothing never does."""
+        whole = frozenset(filter(None, map(self.normalise, texts)))
         found = frozenset(filter(None, map(self.answer, texts)))
         return Accepted(whole, found or whole)
 

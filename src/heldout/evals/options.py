@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -11,6 +11,7 @@ from heldout.errors import ConfigError
 from heldout.evals.calibration import Bins
 from heldout.evals.fixed_set import MAX_SAMPLES, FixedSet, load, most_tokens
 from heldout.evals.match import Match
+from heldout.evals.rendering import PROMPTS, TRAINED, Style
 from heldout.evals.rows import Keys, Row
 
 
@@ -30,15 +31,19 @@ class EvalOptions:
     extract: str | None = None
     max_new_tokens: int | None = None
     full_text: bool = False
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = TRAINED
     ece_bins: str = "guo"
 
     def __post_init__(self) -> None:
         _ = self.match, self.bins
+        if self.prompt not in PROMPTS:
+            raise ConfigError(f"prompt must be one of {PROMPTS}, found {self.prompt!r}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> EvalOptions:
         """The options among settings by dotted name (`eval.turns`)."""
-        return cls(**{field.name: settings[f"eval.{field.name}"] for field in fields(cls)})
+        return cls(**{each.name: settings[f"eval.{each.name}"] for each in fields(cls)})
 
     @property
     def match(self) -> Match:
@@ -60,6 +65,7 @@ class EvalOptions:
         model_config: Any = None,
         max_samples: int = MAX_SAMPLES,
         train_rows: Iterable[Row] = (),
+        training_template: str | None = None,
     ) -> FixedSet:
         """Load the set at `path` for a model of this config; raises what `fixed_set.load` raises."""
         return load(
@@ -69,5 +75,10 @@ class EvalOptions:
             keys=Keys(prompt=self.prompt_key, response=self.response_key),
             turns=self.turns,
             max_tokens=most_tokens(model_config, self.max_tokens),
+            style=Style(
+                template_kwargs=self.template_kwargs,
+                training_template=training_template,
+                prompt=self.prompt,
+            ),
             train_rows=train_rows,
         )

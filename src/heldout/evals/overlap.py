@@ -105,6 +105,13 @@ def _places(places: Sequence[str]) -> str:
     return distinct[0] + (f" (and {more} more)" if more else "")
 
 
+def content_id(row: Row) -> str:
+    """The name of what a row asks and accepts, whatever tokenizer and template show it."""
+    content: list[object] = [row.messages, sorted(row.references)]
+    asked = [list(row.tools), dict(row.template_kwargs)]
+    return digest(content + asked if any(asked) else content)
+
+
 def digest(content: object) -> str:
     """Sixteen hexadecimal digits that name a JSON-like value."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

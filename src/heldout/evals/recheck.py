@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,9 +26,12 @@ def recheck(
     scores: Sequence[Score],
     answers: Sequence[Answer],
     greedy: Greedy,
+    asked: Callable[[Example], Sequence[int]],
     most: int = NUM_EXAMPLES,
 ) -> tuple[int, list[str]]:
     """Answer up to `most` random examples again with `generate`, one at a time.
+
+    `asked` gives the prompt that a served model gets for an example (see `served`).
 
     Uses the model's generation config, so that a setting read wrongly shows too. Returns how many were
     compared and the ids of those it answers otherwise: it leaves the golden answer elsewhere than the
@@ -38,17 +42,41 @@ def recheck(
     random.Random(len(scores)).shuffle(chosen)
     chosen = sorted(chosen[:most])
     wrong = [
-        i for i in chosen if not _agrees(model, examples[i], scores[i], answers[i].ids, greedy)
+        i
+        for i in chosen
+        if not _agrees(model, asked(examples[i]), examples[i], scores[i], answers[i].ids, greedy)
     ]
     return len(chosen), [examples[i].id for i in wrong]
 
 
+def served(example: Example, tokenizer: Any) -> Sequence[int]:
+    """The prompt that a served model gets, made anew by the tokenizer, so that a wrong one is found out.
+
+    Where the set says that training has another prompt than serving, the one that is scored.
+    """
+    row = example.row
+    if example.unlike:
+        return example.prompt_ids
+    if not getattr(tokenizer, "chat_template", None):
+        return list(tokenizer(row.messages[0]["content"])["input_ids"])
+    options = {"tools": list(row.tools) or None, **row.template_kwargs}
+    said = tokenizer.apply_chat_template(
+        list(row.messages[:-1]), add_generation_prompt=True, return_dict=True, **options
+    )
+    return list(said["input_ids"])
+
+
 def _agrees(
-    model: nn.Module, example: Example, score: Score, expected: Sequence[int], greedy: Greedy
+    model: nn.Module,
+    prompt_ids: Sequence[int],
+    example: Example,
+    score: Score,
+    expected: Sequence[int],
+    greedy: Greedy,
 ) -> bool:
     length = min(len(expected), MOST_TOKENS)
     settings = copy.deepcopy(getattr(model, "generation_config", None))
-    said = generate(model, [example.prompt_ids], length, greedy, settings=settings)[0]
+    said = generate(model, [prompt_ids], length, greedy, settings=settings)[0]
     at = next((i for i in range(length) if said[i : i + 1] != [expected[i]]), None)
     if at is None:
         return True

@@ -17,7 +17,7 @@ import codecs
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ TO_LINES = (
     " < rows.json > rows.jsonl"
 )
 
-Message = dict[str, str]
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,10 @@ class Row:
     group: str = ""
     """The source it shares with other rows, which are then not independent; "" is its own."""
     path: str = ""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the chat template that the line gives, such as `enable_thinking`."""
+    tools: tuple[Any, ...] = ()
+    """The tools that the line offers, as JSON schemas."""
     turn: int = 0
     """Which of its line's assistant turns this is, from 1; 0 where the line gives one row."""
 
@@ -90,7 +94,7 @@ class Row:
     @property
     def response(self) -> str:
         """The golden response."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
     @property
     def place(self) -> str:
@@ -289,7 +293,8 @@ def _message(value: object, number: int) -> Message:
         return {"role": _sharegpt_role(value, number), "content": _content(value, "value", number)}
     if not isinstance(value.get("role"), str):
         raise ValueError(f"each message needs 'role' and 'content'; message {number} has no role")
-    return {"role": value["role"], "content": _content(value, "content", number)}
+    more = {key: value[key] for key in ("reasoning_content", "thinking") if value.get(key)}
+    return {"role": value["role"], "content": _content(value, "content", number), **more}
 
 
 def _sharegpt_role(value: Mapping[str, Any], number: int) -> str:

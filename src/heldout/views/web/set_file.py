@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.errors import HeldoutError
-from heldout.evals.overlap import digest
+from heldout.evals.overlap import content_id
 from heldout.evals.rows import TURNS, Keys, Message, read_rows
 from heldout.records import Run
 
@@ -37,7 +37,7 @@ class Text:
     @property
     def golden(self) -> str:
         """The golden response."""
-        return self.messages[-1]["content"]
+        return str(self.messages[-1]["content"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def _read(path: Path, run: Run, ids: Collection[str]) -> Texts:
         return Texts(found={}, missing="the set's file cannot be read as JSON Lines any more")
     found = {}
     for row in rows:
-        name = digest([row.messages, sorted(row.references)])
+        name = content_id(row)
         if name in wanted:
             found[name] = Text(messages=row.messages, references=row.references)
     lost = len(wanted) - len(found)

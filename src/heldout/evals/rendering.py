@@ -1,0 +1,253 @@
+"""Turn a conversation into the token ids that training, checks and scoring share: the one place.
+
+Training shows the model one stream of tokens: the chat template over the whole conversation. Serving
+shows it the beginning of one, the prompt with the template's generation prompt, and lets it go on. The
+prompt that is scored is where the two agree; all that follows in the trained stream is the answer. So
+what a template writes in front of an answer (an empty thinking block, the name of a channel) belongs to
+the prompt where the generation prompt holds it, and to the answer where the model must say it itself.
+
+Both streams are made as TRL's SFTTrainer makes them; a test compares every token with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from heldout.errors import DataError, ModelError
+from heldout.evals.marks import MARK
+from heldout.evals.match import UNFINISHED
+from heldout.evals.rows import Message, Row
+
+TRAINED, SERVED = "trained", "served"
+PROMPTS = (TRAINED, SERVED)
+"""Which prompt is scored where a template trains behind another one than it serves."""
+THOUGHT = "heldout-thought-0"
+"""Stands in for the thoughts in front of an answer, to see what a chat template puts around them."""
+OPEN, CLOSE = "<think>", "</think>"
+"""How thoughts are written in an answer's own text, and by templates that only take them off again."""
+SHOWN = 40
+"""Characters of a prompt's end that a message shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thinking:
+    """What a chat template puts in front of an answer: a block of thoughts, the name of a channel.
+
+    By default nothing. A text that begins with one of the `openers` is in the block until `closer`.
+    """
+
+    openers: tuple[str, ...] = ()
+    closer: str = ""
+
+    def off(self, text: str) -> str:
+        """The text behind the block; all of it where no block ends in it."""
+        if not self.closer:
+            return text
+        _, found, rest = text.partition(self.closer)
+        return rest if found else text
+
+    def running(self, text: str) -> bool:
+        """Whether an unfinished text is in the block, or may still turn out to be."""
+        if not self.closer or self.closer in text:
+            return False
+        start = text.rstrip(UNFINISHED).lstrip()
+        return any(start.startswith(each) or each.startswith(start) for each in self.openers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How conversations are rendered besides by the tokenizer's own chat template.
+
+    `template_kwargs` are arguments of the template, such as `enable_thinking`; those of a row come
+    first. `training_template` is the template that training uses where it is another one, as with
+    TRL's `assistant_only_loss`. `prompt` is one of `PROMPTS`.
+    """
+
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    training_template: str | None = None
+    prompt: str = TRAINED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One conversation as token ids: the prompt that is scored, and the answer up to its end token."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    end: int | None
+    """The token that ends the answer, its last; None where the template writes none."""
+    thinking: Thinking
+    unlike: str = ""
+    """How the prompt that is served differs from the one that is trained; "" where it does not."""
+
+
+class Renderer:
+    """Renders rows with one tokenizer and in one style."""
+
+    def __init__(self, tokenizer: Any, style: Style | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.style = style or Style()
+        self.templated = bool(getattr(tokenizer, "chat_template", None))
+        self._thinking: dict[str, Thinking] = {}
+
+    def template_kwargs(self, row: Row) -> dict[str, Any]:
+        """The template's arguments for a row: its own before those of the style."""
+        return {**self.style.template_kwargs, **row.template_kwargs}
+
+    def texts(self, row: Row) -> tuple[str, str]:
+        """The prompt and the whole conversation as training writes them.
+
+        Raises `DataError` where the template refuses the row, and `ModelError` where it is a
+        conversation and there is no template.
+        """
+        if self.templated:
+            template = self.style.training_template
+            asked = self._apply(row, row.messages[:-1], template, generate=True)
+            return asked, self._apply(row, row.messages, template)
+        if [message["role"] for message in row.messages] != ["user", "assistant"]:
+            raise ModelError(
+                "it is a conversation, and the tokenizer has no chat template. Set "
+                "tokenizer.chat_template, name an instruct model, or give prompt/response pairs."
+            )
+        prompt, response = row.messages[0]["content"], row.response
+        eos = self.tokenizer.eos_token
+        ended = response if not eos or response.endswith(eos) else response + eos
+        return prompt, prompt + ended
+
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a rendered text; a template writes its own special ones."""
+        return list(self.tokenizer(text, add_special_tokens=not self.templated)["input_ids"])
+
+    def served(self, row: Row) -> list[int]:
+        """The prompt that the model is asked with: by the tokenizer's own template."""
+        if not self.templated:
+            return self.ids(row.messages[0]["content"])
+        return self.ids(self._apply(row, row.messages[:-1], generate=True))
+
+    def render(self, row: Row) -> Rendered:
+        """Split the trained stream into the prompt that is scored and the answer.
+
+        Raises what `texts` raises, and `DataError` where nothing of the answer is written.
+        """
+        asked, whole = self.texts(row)
+        asked_ids, whole_ids = self.ids(asked), self.ids(whole)
+        split = common(asked_ids, whole_ids)
+        served_ids = self.served(row) if self.style.training_template else asked_ids
+        prompt_ids, unlike = served_ids, ""
+        if whole_ids[: len(served_ids)] == served_ids:
+            split = len(served_ids)
+        else:
+            unlike = self._unlike(whole_ids[:split], served_ids)
+            if self.style.prompt == TRAINED:
+                prompt_ids = whole_ids[:split]
+        answer_ids, end = self._ended(whole_ids[split:], row)
+        return Rendered(
+            prompt_ids=tuple(prompt_ids),
+            answer_ids=tuple(answer_ids),
+            end=end,
+            thinking=self._thinking_of(row),
+            unlike=unlike,
+        )
+
+    def _apply(
+        self,
+        row: Row,
+        messages: Sequence[Message],
+        template: str | None = None,
+        generate: bool = False,
+    ) -> str:
+        options = {
+            "chat_template": template,
+            "tools": list(row.tools) or None,
+            **self.template_kwargs(row),
+            "tokenize": False,
+            "add_generation_prompt": generate,
+        }
+        try:
+            return str(self.tokenizer.apply_chat_template(list(messages), **options))
+        except Exception as error:  # a template is a program of its own and may refuse a row
+            raise DataError(f"the chat template refuses it: {error}") from error
+
+    def _ended(self, ids: list[int], row: Row) -> tuple[list[int], int | None]:
+        """Cut after the first token that ends a turn, which the template has put behind the answer.
+
+        That need not be the tokenizer's EOS (Gemma's is `<eos>`, its turns end with `<end_of_turn>`).
+        What templates put behind it is never generated.
+        """
+        special = set(getattr(self.tokenizer, "all_special_ids", ()))
+        behind = self.ids(self._behind(row)) if self.templated else []
+        ends = {self.tokenizer.eos_token_id, *[token for token in behind if token in special][:1]}
+        at = next((i for i, token in enumerate(ids) if token in ends), None)
+        return (ids, None) if at is None else (ids[: at + 1], ids[at])
+
+    def _behind(self, row: Row) -> str:
+        """What the template puts behind this answer."""
+        answer = row.response
+        own = answer.rpartition(CLOSE)[0] + CLOSE if CLOSE in answer else ""
+        last = {**row.messages[-1], "content": own + MARK}
+        marked = self._apply(row, [*row.messages[:-1], last], self.style.training_template)
+        if MARK not in marked:
+            raise DataError(
+                "the chat template writes nothing of the answer: it takes messages in another form "
+                "than text, as those of vision models do"
+            )
+        return marked.rpartition(MARK)[2].rstrip()
+
+    def _thinking_of(self, row: Row) -> Thinking:
+        key = json.dumps(row.template_kwargs, sort_keys=True, default=str)
+        if self.templated and key not in self._thinking:
+            self._thinking[key] = self._around_thoughts(row)
+        found = self._thinking.get(key, Thinking())
+        if not found.closer and CLOSE in row.response:
+            return Thinking(openers=(OPEN,), closer=CLOSE)
+        return found
+
+    def _around_thoughts(self, row: Row) -> Thinking:
+        """What the template puts in front of an answer, without thoughts and around them."""
+        question = {"role": "user", "content": "?"}
+        plain = {"role": "assistant", "content": MARK}
+        reasons = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), THOUGHT)
+        template = self.style.training_template
+        try:
+            asked = self._apply(row, [question], template, generate=True)
+            heads = [
+                _behind_common(asked, self._apply(row, [question, turn], template)).rpartition(
+                    MARK
+                )[0]
+                for turn in (plain, plain | reasons)
+            ]
+        except DataError:  # it wants more than these turns; then texts are compared whole
+            return Thinking()
+        empty, full = (head.strip() for head in heads)
+        before, thought, after = full.partition(THOUGHT)
+        if not thought and CLOSE in str(template or self.tokenizer.chat_template):
+            opened = asked.rstrip().endswith(OPEN)
+            return Thinking(openers=("" if opened else OPEN,), closer=CLOSE)
+        if not thought:
+            return Thinking(openers=(empty,), closer=empty)
+        opener, after = before.strip(), after.strip()
+        closer = empty if empty and after.endswith(empty) else after
+        if asked.rstrip().endswith(closer):  # the generation prompt has closed the block itself
+            return Thinking()
+        return Thinking(openers=(opener, empty) if empty else (opener,), closer=closer)
+
+    def _unlike(self, trained: list[int], served: list[int]) -> str:
+        def end(ids: list[int]) -> str:
+            return repr("…" + self.tokenizer.decode(ids, skip_special_tokens=False)[-SHOWN:])
+
+        return f"the answer is trained behind {end(trained)} and served behind {end(served)}"
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """The number of first tokens that both have."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+def _behind_common(asked: str, whole: str) -> str:
+    """The whole without the characters that it begins with as the prompt does."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(asked, whole, strict=False))
+    return whole[sum(1 for _ in same) :]
