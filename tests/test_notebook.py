@@ -31,8 +31,6 @@ from heldout import host, notebook
 from heldout.errors import HeldoutError
 from heldout.records import Sample
 
-pytestmark = pytest.mark.browser
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -183,6 +181,7 @@ def test_a_page_of_another_machine_may_not_frame_it(chromium: Browser, folder: P
         context.close()
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("local")
 def test_only_the_notebook_s_server_may_be_framed_and_by_this_machine_only(folder: Path) -> None:
     with urllib.request.urlopen(notebook.show(folder, live=True).url) as answer:
@@ -196,6 +195,7 @@ def test_only_the_notebook_s_server_may_be_framed_and_by_this_machine_only(folde
         assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors 'none'")
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("local")
 def test_a_folder_is_served_once_until_it_is_stopped(folder: Path) -> None:
     shown = notebook.show(folder, live=True)
@@ -228,6 +228,7 @@ def test_the_server_ends_with_the_kernel_however_that_ends(folder: Path, ending:
         time.sleep(0.1)
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("local")
 @pytest.mark.parametrize("variable", sorted(notebook.REMOTE))
 def test_a_remote_kernel_shows_the_report_and_says_how_to_see_it_live(

@@ -68,7 +68,6 @@ def test_what_older_rules_said_is_left_alone_and_not_believed(tmp_path: Path) ->
     assert ("older", "") not in rejudge(path).history.alerts
 
 
-@pytest.mark.slow
 def test_a_real_training_run_is_judged_the_same_live_and_again(
     tmp_path: Path, tokenizer: Any
 ) -> None:

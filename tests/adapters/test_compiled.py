@@ -18,7 +18,7 @@ from heldout.derive.history import History
 from heldout.evals.neutral import neutral
 from heldout.store.journal import read
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 STEPS = 3
 FULLGRAPH = "ACCELERATE_DYNAMO_USE_FULLGRAPH"

@@ -16,7 +16,6 @@ from heldout.evals.evaluate import FixedEvalSet
 from heldout.store.journal import read
 
 TESTS = Path(__file__).parents[1]
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -106,17 +106,17 @@ def test_a_long_series_is_thinned_by_its_blocks_and_loses_no_spike_either(
     check(whole, values, start, data.draw(st.integers(start, size)), buckets)
 
 
-@pytest.mark.parametrize("spike", [99.0, -99.0, math.nan, math.inf])
-@pytest.mark.parametrize("at", [0, 1, 63, 64, 65, 99, 100, 101, 199, 200, 998, 999, 99_999])
 @pytest.mark.parametrize("size", [1000, 100_000])
-def test_a_spike_of_one_step_survives_also_on_the_edge_of_a_bucket(
-    at: int, spike: float, size: int
-) -> None:
-    values = [0.5] * size
-    values[at % size] = spike
-    steps, kept = series(values).minmax(10)
-    assert (at % size, repr(spike)) in pairs(steps, kept)
-    assert len(kept) <= 2 * 10 + 3
+def test_a_spike_of_one_step_survives_also_on_the_edge_of_a_bucket(size: int) -> None:
+    lost = []
+    for at in (0, 1, 63, 64, 65, 99, 100, 101, 199, 200, 998, 999, 99_999):
+        for spike in (99.0, -99.0, math.nan, math.inf):
+            values = [0.5] * size
+            values[at % size] = spike
+            steps, kept = series(values).minmax(10)
+            if (at % size, repr(spike)) not in pairs(steps, kept) or len(kept) > 2 * 10 + 3:
+                lost.append((at, spike, len(kept)))
+    assert lost == []
 
 
 def test_a_series_of_nothing_but_nan_is_few_points_too() -> None:

@@ -199,7 +199,6 @@ def test_when_memory_runs_out_while_decoding_batches_shrink_and_no_answer_change
     assert "memory ran out" in budget.remarks[0]
 
 
-@pytest.mark.slow
 def test_both_exact_matches_are_those_of_generate_on_a_pretrained_model(smollm2: Any) -> None:
     model, tokenizer = smollm2
     examples, said = [], []

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import tiny
 
 from heldout.derive.history import History
@@ -22,7 +21,6 @@ def test_the_example_needs_two_lines_of_heldout() -> None:
     assert sum("heldout" in line for line in code.splitlines()) == 2
 
 
-@pytest.mark.slow
 def test_the_example_runs_as_it_stands(tmp_path: Path, tokenizer: Any) -> None:
     tiny.model().save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")

@@ -146,6 +146,7 @@ def test_steps_that_are_logged_are_put_into_the_same_columns(tmp_path: Path) -> 
     assert told(found) == told(list(records))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("limit", [None, 1_100_000])
 @pytest.mark.parametrize("torn", [b"", b'{"type":"sample","step":99999999,"ti'])
 def test_processes_of_their_own_find_the_same(
@@ -168,6 +169,7 @@ def test_processes_of_their_own_find_the_same(
     assert limit or len(found) < 100  # what is left after a limit may be little
 
 
+@pytest.mark.process
 def test_where_no_process_can_be_started_this_one_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +183,7 @@ def test_where_no_process_can_be_started_this_one_reads(
         assert told(bulk.read(path)[0]) == told(list(records))
 
 
+@pytest.mark.process
 def test_nothing_in_the_folder_it_is_started_in_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +216,7 @@ def test_a_file_without_a_whole_line_says_nothing(tmp_path: Path) -> None:
     assert end == path.stat().st_size - len(b"half")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("half", [1, bulk.FEW_BYTES, 3 * bulk.FEW_BYTES])
 def test_a_line_that_is_being_written_hides_none_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int

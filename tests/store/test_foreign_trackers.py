@@ -245,7 +245,6 @@ def test_a_wandb_run_is_read_from_its_folder_or_file(wandb_run: Path) -> None:
     assert History.of(records).ended == "finished"
 
 
-@pytest.mark.slow
 def test_the_latest_of_several_wandb_runs_is_read(tmp_path: Path) -> None:
     first = offline(tmp_path, steps=3)
     first.rename(first.with_name("offline-run-20200101_000000-old"))
@@ -258,7 +257,6 @@ def test_the_latest_of_several_wandb_runs_is_read(tmp_path: Path) -> None:
     assert history.notes[-1].text == "W&B's exit code is 3"
 
 
-@pytest.mark.slow
 def test_records_that_span_blocks_are_put_together(tmp_path: Path) -> None:
     more = {f"metric_{i}": i + 1 / 8 for i in range(2000)}
     records = open_any(offline(tmp_path, steps=4, more=repr(more)))

@@ -89,7 +89,6 @@ def config(tmp_path: Path, tokenizer: Any, **sections: Any) -> dict[str, Any]:
     return load(tmp_path / "config.yaml")
 
 
-@pytest.mark.slow
 def test_a_config_notifies_by_its_own_rules_and_records_no_address(
     tmp_path: Path, tokenizer: Any, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,7 +121,6 @@ def test_a_config_notifies_by_its_own_rules_and_records_no_address(
     assert run.config["alerts"]["rules"] == [line]
 
 
-@pytest.mark.slow
 def test_a_server_that_never_answers_delays_no_step(
     tmp_path: Path, tokenizer: Any, receiver: Receiver
 ) -> None:
@@ -151,7 +149,6 @@ def test_a_server_that_never_answers_delays_no_step(
     assert all(torch.equal(a, b) for a, b in zip(with_, without, strict=True))
 
 
-@pytest.mark.slow
 def test_alerts_given_to_the_monitor_are_recorded_and_judge_a_replay_too(
     tmp_path: Path, tokenizer: Any
 ) -> None:

@@ -135,7 +135,7 @@ def test_clean_data_is_ok_and_every_fact_is_there(tmp_path: Path, model: Path) -
     assert [span.text for span in shown.spans if span.trained] == ["1<|im_end|>\n"]
 
 
-@pytest.mark.slow
+@pytest.mark.train
 def test_the_demos_data_is_clean() -> None:
     config = Path(__file__).parents[2] / "examples" / "demo.yaml"
     wanted = load(config, ["output.runs=runs"])

@@ -195,7 +195,6 @@ def test_conversations_without_a_template_are_named_and_the_pairs_are_trained_on
         renderable(load_rows(path)[0][:1], plain)
 
 
-@pytest.mark.slow
 def test_the_demo_model_loads_from_its_wheel_and_can_be_trained(smollm2: Any) -> None:
     model, tokenizer = smollm2
     assert model.config.num_hidden_layers == 30

@@ -30,8 +30,6 @@ NASTY = (
 )
 PANELS = ("loss", "fixed-eval", "patterns", "alerts", "speed", "lora", "signals", "details", "log")
 
-needs_build = pytest.mark.browser
-
 
 def written(records: list[AnyRecord], name: str = "first") -> str:
     return html_report(name, History.of(records), WRITTEN)
@@ -89,7 +87,6 @@ def saved(folder: Path, text: str) -> str:
     return path.as_uri()
 
 
-@needs_build
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_file_shows_every_panel_without_a_network(
     page: Page, tmp_path: Path, theme: str
@@ -112,7 +109,6 @@ def test_the_file_shows_every_panel_without_a_network(
     assert (dark < 100) == (theme == "dark")
 
 
-@needs_build
 def test_the_file_links_to_no_other_page_and_answers_what_its_panels_ask(
     page: Page, tmp_path: Path
 ) -> None:
@@ -128,7 +124,6 @@ def test_the_file_links_to_no_other_page_and_answers_what_its_panels_ask(
     expect(page.locator("#panel-lora")).to_contain_text("read at step 40")
 
 
-@needs_build
 def test_hostile_text_is_only_text_in_the_file(page: Page, tmp_path: Path) -> None:
     page.goto(
         saved(tmp_path, written(hostile(), "</title><script>document.title='owned'</script>"))
@@ -141,7 +136,6 @@ def test_hostile_text_is_only_text_in_the_file(page: Page, tmp_path: Path) -> No
     assert page.locator("main script, main svg[onload], main img:not([src^='data'])").count() == 0
 
 
-@needs_build
 def test_the_policy_lets_nothing_run_but_the_file_s_own_script(page: Page, tmp_path: Path) -> None:
     text = written(recorded())
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
@@ -152,7 +146,6 @@ def test_the_policy_lets_nothing_run_but_the_file_s_own_script(page: Page, tmp_p
     expect(page.locator("#panel-loss")).to_be_visible()
 
 
-@needs_build
 def test_without_a_script_the_verdict_is_there_in_words(chromium: Browser, tmp_path: Path) -> None:
     context = chromium.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
@@ -162,7 +155,6 @@ def test_without_a_script_the_verdict_is_there_in_words(chromium: Browser, tmp_p
     context.close()
 
 
-@needs_build
 def test_the_data_survive_the_way_into_the_file() -> None:
     text = written(hostile())
     block = re.search(r'<script type="application/json" id="heldout-data">(.*?)</script>', text)
@@ -175,7 +167,6 @@ def test_the_data_survive_the_way_into_the_file() -> None:
     assert "\ud800" not in text
 
 
-@needs_build
 def test_the_file_holds_no_address_to_load_from() -> None:
     text = written(recorded())
     markup = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
@@ -204,7 +195,6 @@ def test_a_page_that_is_not_built_is_said(tmp_path: Path) -> None:
         html_report("first", History.of(recorded()), WRITTEN, built=tmp_path)
 
 
-@needs_build
 def test_the_command_writes_the_file_and_returns_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

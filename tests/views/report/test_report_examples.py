@@ -89,7 +89,6 @@ def test_a_set_that_is_gone_is_said(tmp_path: Path) -> None:
     assert all(row["prompt"] is None for row in held["page"]["rows"])
 
 
-@pytest.mark.browser
 def test_the_file_says_that_texts_are_left_out(
     chromium: Browser, folder: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +101,6 @@ def test_the_file_says_that_texts_are_left_out(
     shown.close()
 
 
-@pytest.mark.browser
 def test_the_page_filters_sorts_and_searches_as_the_live_one(opened: Page, folder: Path) -> None:
     opened.get_by_role("link", name="Examples", exact=True).click()
     expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
@@ -127,7 +125,6 @@ def test_the_page_filters_sorts_and_searches_as_the_live_one(opened: Page, folde
     assert len(seen) > 4  # the questions do ask for something
 
 
-@pytest.mark.browser
 def test_an_example_opens_with_every_evaluation_and_the_address_leads_back(opened: Page) -> None:
     opened.get_by_role("link", name="Examples", exact=True).click()
     opened.locator(".example-open").first.click()
@@ -141,14 +138,12 @@ def test_an_example_opens_with_every_evaluation_and_the_address_leads_back(opene
     expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
 
 
-@pytest.mark.browser
 def test_a_cell_of_the_heatmap_opens_its_examples(opened: Page) -> None:
     opened.get_by_role("link", name="See its examples").first.click()
     expect(opened.get_by_role("heading", name="Examples")).to_be_visible()
     expect(opened.locator(".example-open").first).to_be_visible()
 
 
-@pytest.mark.browser
 def test_the_rows_are_saved_as_the_server_saves_them(opened: Page, folder: Path) -> None:
     opened.get_by_role("link", name="Examples", exact=True).click()
     with opened.expect_download() as saved:
@@ -165,7 +160,6 @@ def test_the_rows_are_saved_as_the_server_saves_them(opened: Page, folder: Path)
                 assert mine[name] == value, name
 
 
-@pytest.mark.browser
 def test_hostile_texts_are_only_text(chromium: Browser, tmp_path: Path) -> None:
     pairs = [(f"{text} ?", text) for text in PAYLOADS]
     others = iter(PAYLOADS[1:] * len(PAYLOADS))

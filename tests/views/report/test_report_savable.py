@@ -14,8 +14,6 @@ from test_savable import UNSAVED, open_everything, save_everything
 from heldout.derive.history import History
 from heldout.views.report.html import html_report
 
-pytestmark = pytest.mark.browser
-
 
 @pytest.fixture
 def report(chromium: Browser, tmp_path: Path) -> Iterator[Page]:

@@ -150,7 +150,6 @@ def test_where_there_is_nothing_to_read_it_says_what_is(tmp_path: Path) -> None:
         plain(tmp_path / "none", print, as_recorded, None)
 
 
-@pytest.mark.slow
 def test_the_live_view_follows_a_trainer_s_output_folder(tmp_path: Path) -> None:
     state(tmp_path, [2.0, 1.5])
     with terminal(tmp_path) as run:

@@ -15,8 +15,6 @@ from serving import serving
 from heldout.derive.history import History
 from heldout.views.report.html import html_report
 
-pytestmark = pytest.mark.browser
-
 AXE = Path(__file__).parents[3] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 

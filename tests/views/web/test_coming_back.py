@@ -21,8 +21,6 @@ from test_compare_page import two
 
 from heldout.views.web import waiting
 
-pytestmark = pytest.mark.browser
-
 SOON = 15_000
 LONG_SILENCE_MILLISECONDS = 41_000
 """After so long the page takes a line for dead."""

@@ -16,8 +16,6 @@ from recorded_set import CAPITALS, as_told, records, write_capitals
 from serving import serving
 from test_axe import violations
 
-pytestmark = pytest.mark.browser
-
 
 def two(runs: Path) -> None:
     """Two runs on one set: the second answers line 1 wrong and lines 2, 4 and 5 right."""

@@ -13,8 +13,6 @@ from recorded_run import run_record, sample, write
 from recorded_set import OWNED, PAYLOADS, as_told, records, write_capitals
 from serving import serving
 
-pytestmark = pytest.mark.browser
-
 NARROW_SPACE = "\u202f"
 
 

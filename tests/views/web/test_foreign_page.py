@@ -11,8 +11,6 @@ import pytest
 from playwright.sync_api import Browser, Request, expect
 from serving import serving
 
-pytestmark = pytest.mark.browser
-
 TOKEN = "a-long-token"
 
 

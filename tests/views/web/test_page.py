@@ -30,8 +30,6 @@ from serving import serving
 from heldout.records import Layer, Layers, Note
 from heldout.views.web.app import STATIC
 
-pytestmark = pytest.mark.browser
-
 MOST_SCRIPT_BYTES = 250_000
 PANELS = ("loss", "fixed-eval", "patterns", "alerts", "speed", "lora", "signals", "log", "details")
 FOLDED = ("log", "details")

@@ -28,8 +28,6 @@ from serving import serving
 
 from heldout.records import Checkpoint, Data, Decision, Layers, Note, Rows, Sample, State, Verdict
 
-pytestmark = pytest.mark.browser
-
 SPIKE = 12_345
 LONG = 40_000
 

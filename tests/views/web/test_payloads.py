@@ -93,7 +93,6 @@ def harmless(page: Page | Frame) -> None:
     assert found == {"owned": None, "elements": [], "links": []}
 
 
-@pytest.mark.browser
 def test_the_payloads_would_execute_where_they_are_markup(chromium: Browser) -> None:
     """Without this the tests below could pass on payloads that do nothing."""
     page = chromium.new_page()
@@ -104,7 +103,6 @@ def test_the_payloads_would_execute_where_they_are_markup(chromium: Browser) -> 
     page.close()
 
 
-@pytest.mark.browser
 def test_the_list_of_runs(page: Page, server: str) -> None:
     page.goto(f"{server}/#/runs")
     expect(page.locator("main")).to_contain_text(FOLDERS[0])
@@ -114,7 +112,6 @@ def test_the_list_of_runs(page: Page, server: str) -> None:
     harmless(page)
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_page_of_a_run(page: Page, server: str, number: int) -> None:
     page.goto(f"{server}/#/run/{shown(number)}")
@@ -126,7 +123,6 @@ def test_the_page_of_a_run(page: Page, server: str, number: int) -> None:
     harmless(page)
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("number", [0, 3, 9])
 def test_the_examples_of_a_run(page: Page, server: str, number: int) -> None:
     page.goto(f"{server}/#/run/{shown(number)}/examples")
@@ -134,7 +130,6 @@ def test_the_examples_of_a_run(page: Page, server: str, number: int) -> None:
     harmless(page)
 
 
-@pytest.mark.browser
 def test_the_comparison_of_runs(page: Page, server: str) -> None:
     names = ",".join(shown(number) for number in (0, 1, 3, 4))
     page.goto(f"{server}/#/compare?runs={names}&settings=all")
@@ -143,7 +138,6 @@ def test_the_comparison_of_runs(page: Page, server: str) -> None:
     harmless(page)
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("number", [0, 1, 4])
 def test_the_report_file(page: Page, runs: Path, tmp_path: Path, number: int) -> None:
     history = History.of(hostile(number, tmp_path / "set.jsonl"))
@@ -156,7 +150,6 @@ def test_the_report_file(page: Page, runs: Path, tmp_path: Path, number: int) ->
     harmless(page)
 
 
-@pytest.mark.browser
 def test_the_notebook(page: Page, runs: Path) -> None:
     markup = heldout.show(runs / FOLDERS[0])._repr_html_()
     page.route(

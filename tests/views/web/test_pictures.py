@@ -32,8 +32,6 @@ from test_runs_page import several
 
 from heldout.views.web.app import STATIC
 
-pytestmark = pytest.mark.browser
-
 PICTURES = Path(__file__).parent / "pictures"
 IS_NEW = os.environ.get("HELDOUT_PICTURES") == "new"
 CELL_PIXELS = 12

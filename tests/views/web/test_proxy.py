@@ -135,7 +135,6 @@ def tag(relay: Relay, origin: str) -> int:
         return answer.status
 
 
-@pytest.mark.browser
 def test_the_page_is_read_followed_and_written_to_through_a_proxy(
     chromium: Browser, relay: Relay, runs: Path
 ) -> None:

@@ -27,8 +27,6 @@ from test_axe import violations
 
 from heldout.records import HEARTBEAT, Note, Verdict, encode
 
-pytestmark = pytest.mark.browser
-
 
 def several(runs: Path) -> None:
     """Beside the recorded run: a finished better one, a failed one, and one that died."""

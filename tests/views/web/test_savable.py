@@ -18,8 +18,6 @@ from test_runs_page import several
 
 from heldout.records import Data, Rows
 
-pytestmark = pytest.mark.browser
-
 UNSAVED = """() => {
     const lost = (selector, holder) => [...document.querySelectorAll(selector)]
         .filter((each) => !each.closest(holder) && each.getBoundingClientRect().width > 0)

@@ -549,7 +549,6 @@ def test_a_stream_that_waits_for_news_is_not_ended(
             found += part
 
 
-@pytest.mark.slow
 def test_more_idle_sockets_than_open_files_do_not_end_the_server(runs: Path) -> None:
     with command(runs, files=256) as process, ExitStack() as idle:
         address = first_line(process)
