@@ -147,7 +147,8 @@ def test_the_demo_shows_its_own_run_beside_others(
     trained: list[dict[str, object]] = []
     shown: list[str] = []
 
-    def train(settings: dict[str, object]) -> Path:
+    def train(settings: dict[str, object], command: list[str]) -> Path:
+        assert command[:4] == ["heldout", "demo", "--steps", "84"]
         folder = tmp_path / str(settings["output.run"])
         assert opened.empty(), "nothing of this run is there to be shown yet"
         recorded(folder, HEALTHY)

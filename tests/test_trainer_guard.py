@@ -505,35 +505,43 @@ def test_a_run_is_described_in_one_line(tmp_path: Path, clock: Clock) -> None:
 # The commands.
 
 
-@pytest.fixture
-def killed(tmp_path: Path) -> Path:
-    """A real trainer that wrote three steps two minutes ago and was killed just now."""
+def kill(folder: Path, seconds_ago: int, known: bool) -> Path:
+    """A real trainer that wrote three steps so long ago and was killed just now.
+
+    `known` says whether its record tells it from every other process.
+    """
     script = textwrap.dedent("""
         import os, sys, time
         from pathlib import Path
         import facts
         from heldout import host
         from heldout.store.journal import Journal
-        began = time.time()
+        began = time.time() - int(sys.argv[2])
+        process = host.process() if sys.argv[3] == "True" else {}
         path = Path(sys.argv[1]) / "r" / "journal.jsonl"
         journal = Journal(path)
         journal.append([
-            facts.run(time=began - 120, host=host.name(), pid=os.getpid()),
-            *(facts.Sample(step=i, time=began - 120, values={}) for i in (1, 2, 3)),
+            facts.run(time=began, host=host.name(), pid=os.getpid(), process=process),
+            *(facts.Sample(step=i, time=began, values={}) for i in (1, 2, 3)),
         ])
-        os.utime(path, (began - 120, began - 120))
+        os.utime(path, (began, began))
         print("ready", flush=True)
         time.sleep(600)
     """)
     paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", script, str(tmp_path)]
+    command = [sys.executable, "-c", script, str(folder), str(seconds_ago), str(known)]
     process = subprocess.Popen(command, env=paths, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.kill()
     process.wait()
     process.stdout.close()
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    return kill(tmp_path, 120, known=False)
 
 
 def heldout(*args: object) -> subprocess.CompletedProcess[str]:
@@ -542,11 +550,25 @@ def heldout(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+def test_the_first_look_at_a_trainer_killed_just_now_says_so_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    run_folder = kill(tmp_path, 0, known=True) / "r"
+    for command in ("report", "judge"):
+        done = heldout(command, run_folder)
+        assert done.returncode == 2, done.stderr
+        assert "r: died at step 3 of 100" in done.stdout
+        assert "Resume the training. Interrupted at step 3 of 100 (process" in done.stdout
+        assert "is gone, and it never said that it ended" in done.stdout
+        assert [each.name for each in run_folder.iterdir()] == ["journal.jsonl"]
+    assert heldout("watch", run_folder, "--once").returncode == 2
+
+
 def test_a_look_by_cron_at_a_killed_trainer_fails_and_the_report_tells_why(killed: Path) -> None:
     done = heldout("guard", killed, "--once")
     assert done.returncode == 2, done.stderr
     assert "r: died, the training died at step 3" in done.stdout
-    assert "start the same command again" in done.stdout
+    assert "then start it again" in done.stdout
     told = heldout("report", killed / "r")
     assert told.returncode == 2, told.stderr
     assert "r: died at step 3" in told.stdout
@@ -563,7 +585,7 @@ def test_a_guard_that_stays_prints_each_change_until_it_is_interrupted(killed: P
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert line.startswith("r: open: the training died at step 3: process ")
-    assert "start the same command again" in line
+    assert "then start it again" in line
 
 
 def test_a_look_at_living_and_ended_trainers_is_quiet(tmp_path: Path) -> None:

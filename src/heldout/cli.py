@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -22,7 +23,7 @@ from heldout.records import SCHEMA, Verdict, encode
 from heldout.replay import as_recorded
 from heldout.store.journal import FILE_NAME as JOURNAL
 from heldout.store.journal import read
-from heldout.store.runs import open_run
+from heldout.store.runs import new_run, open_run
 from heldout.views.export import EXPORTERS
 from heldout.views.report.data import EXIT_CODES, exit_code, report
 from heldout.views.report.past import Past, past_alerts
@@ -81,7 +82,8 @@ def train(
     set_: Sets = None,
 ) -> None:
     """Fine-tune as CONFIG says, watched and judged."""
-    folder = _train(_settings(config, set_ or []))
+    command = ["heldout", "train", str(config), *_as_sets(set_ or [])]
+    folder = _train(_settings(config, set_ or []), command)
     out.print(f"\nSee it: heldout ui {folder.parent}")
 
 
@@ -93,7 +95,6 @@ def demo(
     set_: Sets = None,
 ) -> None:
     """Fine-tune a small real model on the shipped examples and show it live."""
-    from heldout.store.runs import new_run
     from heldout.views.page import of_run, page
 
     every = max(1, steps // 6)
@@ -108,7 +109,7 @@ def demo(
         opened = browser and _is_graphical()
         if opened:
             _open_with(runs / name / JOURNAL, url)
-        _train(settings)
+        _train(settings, ["heldout", "demo", "--steps", str(steps), *_as_sets(set_ or [])])
         if opened and sys.stdin.isatty():
             out.print(f"\nThe page stays at {url}. Press Ctrl-C to end.")
             _wait()
@@ -581,14 +582,41 @@ def _notifier(urls: list[str]) -> Notifier | None:
     return Notifier(options) if options.wanted else None
 
 
-def _train(settings: dict[str, object]) -> Path:
+def _as_sets(overrides: Sequence[str]) -> list[str]:
+    """The options that override settings, less the run's name."""
+    kept = [each for each in overrides if not each.startswith("output.run=")]
+    return [part for each in kept for part in ("--set", each)]
+
+
+def _train(settings: dict[str, object], command: Sequence[str]) -> Path:
+    """Train and print the verdict; also where the training is cut short, with how to go on.
+
+    `command` is what the user typed; with the run's name it continues this run.
+    """
     _quiet()
     with out.status("loading the model and the data"):
         from heldout.train.run import train as run_training
     from heldout.views.terminal.progress import TrainingProgress
 
-    with TrainingProgress(out) as progress:
-        folder = run_training(settings, [progress])
+    runs = Path(str(settings["output.runs"]))
+    name = settings["output.run"] = str(settings["output.run"] or new_run(runs))
+    resume = shlex.join([*command, "--set", f"output.run={name}"])
+    journal = runs / name / JOURNAL
+    before = journal.stat().st_size if journal.exists() else 0
+    try:
+        with TrainingProgress(out) as progress:
+            folder = run_training(settings, [progress], resume)
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, HeldoutError) or not journal.exists():
+            raise
+        if journal.stat().st_size == before:
+            raise
+        by_hand = isinstance(error, KeyboardInterrupt)
+        if not by_hand:
+            traceback.print_exception(error)
+        out.print()
+        _print_verdict(History.of(read(journal)[0]))
+        raise typer.Exit(130 if by_hand else 1) from None
     out.print()
     _print_verdict(History.of(read(open_run(folder))[0]))
     return folder

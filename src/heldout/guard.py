@@ -75,12 +75,28 @@ class Watched:
 
         Raises `OSError` when the journal cannot be read.
         """
+        signs = self._seen()
+        return self._write(signs) if signs and self._judged(signs) else []
+
+    def see(self) -> Verdict | None:
+        """Look once and write nothing: the alert as it stands now, resolved ones included.
+
+        Raises `OSError` when the journal cannot be read.
+        """
+        signs = self._seen()
+        found = self._judged(signs) if signs else []
+        return found[-1] if found else self.last
+
+    def _seen(self) -> Signs | None:
+        """What is seen of the trainer now; None where there is nothing to judge any more."""
         self._follow()
+        run = self.pulse.history.run
+        if run is not None and _is_here(run) and host.is_alive(run) is False:
+            self._follow()  # what it wrote before it went away
         history = self.pulse.history
         if history.run is None or (history.ended and not self.active):
-            return []
-        signs = self._signs(history.run)
-        return self._write(signs) if self._judged(signs) else []
+            return None
+        return self._signs(history.run)
 
     def claim(self) -> Verdict | None:
         """Return the alert's last change if nobody was notified of it yet; this process does it now."""
@@ -283,6 +299,17 @@ def look_once(path: Path) -> None:
     with suppress(OSError):
         if path.exists() and is_journal(path):
             Guard(open_run(path).parent).look()
+
+
+def seen(path: Path) -> Verdict | None:
+    """What is seen now of the trainer of the run at `path`, of a folder its latest; nothing is written.
+
+    None where there is nothing to tell, and for another tool's log.
+    """
+    with suppress(OSError):
+        if is_journal(path):
+            return Watched(open_run(path).parent, time.time, time.monotonic).see()
+    return None
 
 
 @contextmanager

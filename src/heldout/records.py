@@ -26,7 +26,7 @@ HEARTBEAT = "trainer-silent"
 
 Level = Literal["info", "warning", "error", "critical"]
 State = Literal["pending", "open", "escalated", "resolved", "closed", "no-data", "error"]
-Action = Literal["continue", "stop", "roll-back", "none"]
+Action = Literal["continue", "stop", "roll-back", "resume", "look", "none"]
 LayerState = Literal["ok", "frozen", "no-gradient", "stalled", "rounding", "blow-up"]
 Direction = Literal["higher", "lower", "none"]
 
@@ -69,6 +69,8 @@ class Run(Record, frozen=True, kw_only=True):
     (classes of the loss), adapters (whether only adapters are trained)."""
     source: str = ""
     """The kind of foreign log this was read from; empty where heldout recorded the run itself."""
+    resume: str = ""
+    """How to go on after an interruption, with `{checkpoint}` where the checkpoint's name belongs."""
     train_patterns: dict[str, int] = {}
     """Training rows by pattern, where the training set could be read as prompts."""
     config: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heldout.derive.history import History
+from heldout.guard import seen
 from heldout.records import AnyRecord, Decision, Run, Verdict
 from heldout.store.foreign import open_any
 from heldout.verdicts.judge import Judge
@@ -29,15 +30,28 @@ def rejudge(path: Path, more: Sequence[Rule[Any]] = ()) -> Replay:
     `more` are rules from a user's file. Verdicts that a journal holds are passed over. Raises
     `HeldoutError` where there is nothing to read.
     """
-    return _judged(open_any(path), more)
+    records = open_any(path)
+    return _as_seen(path, _judged(records, more))
 
 
 def as_recorded(path: Path) -> Replay:
-    """The run at `path` with the verdicts that its journal holds; a foreign log is judged now."""
+    """The run at `path` with the verdicts that its journal holds; a foreign log is judged now.
+
+    Whether the trainer of a run that has not ended still lives is looked at, as `rejudge` does too.
+    """
     records = open_any(path)
     if any(isinstance(record, Run) and record.source for record in records):
         return _judged(records)
-    return Replay(History.of(records), records)
+    return _as_seen(path, Replay(History.of(records), records))
+
+
+def _as_seen(path: Path, found: Replay) -> Replay:
+    """The run with what is seen of its trainer now, which a killed one cannot have written."""
+    if found.history.run and not found.history.ended:
+        verdict = seen(path)
+        if verdict is not None:
+            found.history.add(verdict)
+    return found
 
 
 def _judged(records: Sequence[AnyRecord], more: Sequence[Rule[Any]] = ()) -> Replay:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -255,7 +256,7 @@ class Watch:
         For a resumed run `state` is what `state()` gave when the checkpoint was saved. `data` is what
         the training set was found to hold.
         """
-        atexit.register(self.end, run.total_steps, None, "the process ended before training did")
+        atexit.register(self._process_ends)
         self._write(
             [run, *([data] if data else []), *(EVAL_METRICS if self.plan.evaluator else ())]
         )
@@ -371,7 +372,7 @@ class Watch:
         """Watching failed, training goes on: say so, and close the journal."""
         if not self._ended:
             self._ended = True
-            atexit.unregister(self.end)
+            atexit.unregister(self._process_ends)
             self.note(self._latest(), "failure", "heldout failed and watches this run no more")
             self._guard("journal", self.journal.close)
 
@@ -380,7 +381,7 @@ class Watch:
         if self._ended:
             return
         self._ended = True
-        atexit.unregister(self.end)
+        atexit.unregister(self._process_ends)
         if not failure or self.together.alone:
             self.flush()
         if model is not None and not failure:
@@ -391,6 +392,12 @@ class Watch:
         step = self._latest() if failure else step
         self.note(step, "failed" if failure else "finished", failure)
         self._guard("journal", self.journal.close)
+
+    def _process_ends(self) -> None:
+        """The process ends before training did: by an exception, where Python knows one nobody caught."""
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        text = f"{type(error).__name__}: {error}" if error is not None else ""
+        self.end(0, None, text or "the process ended before training did")
 
     def note(self, step: int, topic: str, text: str) -> None:
         """Write down something that is no number."""

@@ -67,7 +67,7 @@ def test_after_the_end_it_says_what_was_wasted() -> None:
         each for each in judge([*facts, note(60, "finished")]) if isinstance(each, Decision)
     ]
     assert decisions[-1].action == "none"
-    assert "the 20 steps since step 40 (33%) brought nothing" in decisions[-1].reason
+    assert "the 20 steps from step 40 to 60 (33%) brought nothing" in decisions[-1].reason
 
 
 def test_the_decision_follows_each_evaluation_of_the_trainer() -> None:

@@ -61,9 +61,11 @@ def test_the_rise_names_what_to_keep() -> None:
         eval_loss_rise.RULE, [*trainer(losses)[:2], checkpoint(10), *trainer(losses)[2:]]
     )
     assert alert.message == "Held-out loss rises: 1.3, was 1 at step 10 (4 evaluations)"
-    assert alert.action == "Keep the checkpoint with the lowest eval loss: checkpoint-10."
-    assert "that of step 10" in opened(eval_loss_rise.RULE, trainer(losses)).action
-    assert "exact match" in opened(eval_loss_rise.RULE, fixed(losses)).action
+    assert alert.action == "Keep the recommended checkpoint."
+    assert opened(eval_loss_rise.RULE, trainer(losses)).action == "Keep that of step 10."
+    scored = opened(eval_loss_rise.RULE, [*fixed(losses)[:-1], checkpoint(10), fixed(losses)[-1]])
+    assert "the recommended checkpoint. Where probabilities matter more" in scored.action
+    assert "checkpoint-10 has the lowest loss" in scored.action
 
 
 @settings(max_examples=25)

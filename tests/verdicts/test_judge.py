@@ -172,10 +172,10 @@ def test_a_decision_is_repeated_only_when_it_changed() -> None:
     assert decision.checkpoint == "checkpoint-0"
 
 
-@pytest.mark.parametrize("topic", ["finished", "failed"])
-def test_the_end_of_the_run_ends_its_decision(topic: str) -> None:
+@pytest.mark.parametrize(("topic", "action"), [("finished", "none"), ("failed", "resume")])
+def test_the_end_of_the_run_ends_its_decision(topic: str, action: str) -> None:
     decisions = [d for d in judge([run(), note(3, topic)]) if isinstance(d, Decision)]
-    assert decisions[-1].action == "none"
+    assert decisions[-1].action == action
 
 
 def test_a_plateau_is_a_warning_while_steps_are_left_and_over_where_the_run_has_finished() -> None:

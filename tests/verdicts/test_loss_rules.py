@@ -196,7 +196,7 @@ def test_a_divergence_from_a_level_that_was_well_goes_back_to_it() -> None:
     facts.insert(facts.index(sample(1001, 1.32)), checkpoint(1000))
     alert = opened(divergence.RULE, facts)
     assert alert.message == "Training diverges: the loss rose from 1.32 (step 1000) to 9"
-    assert "Resume from checkpoint-1000" in alert.action
+    assert "Resume from the recommended checkpoint" in alert.action
     assert (alert.evidence["best_level"], alert.evidence["from_level"]) == (1.0, 1.32)
 
 

@@ -22,6 +22,7 @@ from facts import (
 import heldout.verdicts.rules
 from heldout.folder import load
 from heldout.records import AnyRecord, Sample
+from heldout.verdicts.policy import decide
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 from heldout.verdicts.rules import (
     calibration_drift,
@@ -212,9 +213,11 @@ def test_loss_not_finite_says_where_it_began_and_where_to_go_back_to() -> None:
     alert = finding(loss_not_finite.RULE, facts)
     assert alert.evidence == {"first_step": 6, "bad_steps": 4, "of_last": 9}
     assert "first at step 6" in alert.message
-    assert "checkpoint-4" in alert.action
+    assert "Resume from the recommended checkpoint " in alert.action
+    assert decide(history(*facts)).checkpoint == "checkpoint-4"
     alert = finding(loss_not_finite.RULE, [*before, *poisoned])
-    assert "Resume from checkpoint-4 " in alert.action
+    assert "Resume from the recommended checkpoint " in alert.action
+    assert decide(history(*before, *poisoned)).checkpoint == "checkpoint-4"
     assert "Start again" in finding(loss_not_finite.RULE, poisoned).action
 
 
@@ -239,7 +242,7 @@ def test_regression_names_what_to_keep_and_the_numbers() -> None:
     facts = evaluations(180, 200, 160)
     alert = finding(regression.RULE, [*facts, checkpoint(10)])
     assert alert.message == "EM fell by 5.0% since step 0, to 40.0% [35.3%, 44.9%] of 400"
-    assert alert.action == "Keep checkpoint-10."
+    assert alert.action == "Keep the recommended checkpoint."
     assert alert.evidence["em_change_high"] < 0
     assert "none is saved" in finding(regression.RULE, facts).action
 
@@ -293,7 +296,7 @@ def test_plateau_says_since_when_and_which_checkpoint() -> None:
     facts = [run(), *evaluations(*FLAT), checkpoint(10), checkpoint(20)]
     alert = finding(plateau.RULE, facts)
     assert alert.message == "EM plateau since step 0: 45.0% [40.2%, 49.9%] of 400"
-    assert alert.action == "Consider stopping. Best checkpoint: checkpoint-10"
+    assert alert.action == "Consider stopping. Best checkpoint: the recommended checkpoint"
     assert alert.evidence["margin"] == 0.01
 
 

@@ -109,6 +109,9 @@ class Monitor(TrainerCallback):
     shares with `train_rows` is remarked. With `check_data` at most `check_rows` rows of the training set
     are looked through as it starts, for a few seconds, unless `data` says what they hold.
 
+    `resume` says how a run goes on that was cut short, with `{checkpoint}` for the checkpoint's name; by
+    default it is the call of the Trainer.
+
     With `may_stop` a decision to stop or roll back ends the training, through the Trainer's own
     control; with `load_best` the recommended checkpoint is in the model after it. `keep` keeps that
     checkpoint from deletion by `save_total_limit`.
@@ -150,6 +153,7 @@ class Monitor(TrainerCallback):
         check_data: bool = default("check.data"),
         check_rows: int = default("check.rows"),
         data: Data | None = None,
+        resume: str = "",
         listeners: Sequence[Listener] = (),
     ) -> None:
         if eval_set is not None and not Path(eval_set).is_file():
@@ -180,6 +184,7 @@ class Monitor(TrainerCallback):
         self.check_data = check_data
         self.check_rows = check_rows
         self.data = data
+        self.resume = resume
         self.may_stop = may_stop
         if alerts is not None:
             self.config["alerts"] = checked_alerts(alerts)
@@ -559,6 +564,7 @@ class Monitor(TrainerCallback):
             total_steps=state.max_steps,
             eval_set=eval_set,
             learning_rate=str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+            resume=self.resume or _resumed_by(args),
             train_patterns=self.train_patterns,
             training=_training(args, model, state.max_steps),
             config={"eval": evaluation, "signals": signals, **self.config},
@@ -586,6 +592,12 @@ class Monitor(TrainerCallback):
                 items=kwargs.get("num_items_in_batch"),
             )
         )
+
+
+def _resumed_by(args: TrainingArguments) -> str:
+    """The call that goes on in a script of one's own."""
+    folder = Path(args.output_dir or ".")
+    return f'trainer.train(resume_from_checkpoint="{folder / "{checkpoint}"}")'
 
 
 def _update(status: StatusFile, records: Sequence[Any], history: Any) -> None:

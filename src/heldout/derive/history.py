@@ -30,6 +30,8 @@ from heldout.records import (
 
 ENDS = ("finished", "failed")
 """Topics of the notes that end a run."""
+BY_HAND = "KeyboardInterrupt"
+"""What the note of a failure begins with where somebody pressed Ctrl-C."""
 
 T = TypeVar("T")
 
@@ -188,11 +190,16 @@ class History:
 
     @property
     def state(self) -> str:
-        """Where the run is: starting, running, finished, failed or, as a viewer found, stalled or died."""
+        """Where the run is: starting, running, finished, failed, interrupted (by Ctrl-C) or, as a viewer
+        found, stalled or died."""
         silent = self.alerts.get((HEARTBEAT, ""))
         if silent is not None and silent.state in ("open", "escalated") and not self.ended:
             return str(silent.evidence.get("state", "stalled"))
-        return self.ended or ("running" if self.latest or self.evals else "starting")
+        if self.ended:
+            ends = [note.text for note in self.notes if note.topic in ENDS]
+            by_hand = self.ended == "failed" and ends[-1].startswith(BY_HAND)
+            return "interrupted" if by_hand else self.ended
+        return "running" if self.latest or self.evals else "starting"
 
     @property
     def last_items(self) -> list[Item]:

@@ -10,6 +10,7 @@ import msgspec
 
 from heldout.derive.columns import by_name
 from heldout.derive.history import History
+from heldout.derive.interruption import standing
 from heldout.records import (
     AnyRecord,
     EvalResult,
@@ -83,7 +84,7 @@ class Overview:
     def summary(self) -> dict[str, Any]:
         """Return the line: `em` and its interval are None before the first evaluation."""
         history = self.history
-        run, decision = history.run, history.decision
+        run, decision = history.run, standing(history)
         last = history.evals[-1] if history.evals else None
         best = decision.checkpoint if decision else None
         return {

@@ -27,12 +27,15 @@ from heldout.views.notify.options import NotifyOptions
 from heldout.watch import Listener
 
 
-def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Path:
+def train(
+    settings: Mapping[str, Any], listeners: Sequence[Listener] = (), resume: str = ""
+) -> Path:
     """Fine-tune as `settings` say and return the run's folder.
 
     Reads all data and builds everything before the first step, so bad input ends the call at once
     with a `HeldoutError`. Checkpoints go to `<run>/checkpoints`; a checkpoint there is resumed
-    from, so the same command continues an interrupted run.
+    from, so the same settings with the same `output.run` continue an interrupted run. `resume` is the
+    command that does so.
     """
     settings = complete(settings)
     keys = Keys(
@@ -83,6 +86,7 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         check_rows=settings["check.rows"],
         data=data,
         model=settings["model.name"],
+        resume=resume,
         listeners=listeners,
     )
     trainer = SFTTrainer(
@@ -94,9 +98,9 @@ def train(settings: Mapping[str, Any], listeners: Sequence[Listener] = ()) -> Pa
         callbacks=[monitor],
     )
     trainer.remove_callback(PrinterCallback)
-    resume = any((folder / CHECKPOINTS).glob("checkpoint-*"))
+    begun = any((folder / CHECKPOINTS).glob("checkpoint-*"))
     try:
-        trainer.train(resume_from_checkpoint=resume)
+        trainer.train(resume_from_checkpoint=begun)
     except BaseException as error:
         monitor.close(trainer.state.global_step, failure=f"{type(error).__name__}: {error}")
         raise

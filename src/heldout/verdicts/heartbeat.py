@@ -7,7 +7,7 @@ be under way (before the first step, and at their steps) for half an hour or twi
 
 Why: a killed or hanging run costs hours before somebody looks.
 
-What to do: read the trainer's log, and start the same command again: it resumes from the last checkpoint.
+What to do: read the trainer's log, and go on from the last checkpoint as the alert says.
 
 When it is wrong: a long pause at a step where none was foreseen; two machines of one name that share
 the folder. Either is resolved when the journal grows. A viewer in another container than the trainer
@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from heldout.derive.history import History
+from heldout.derive.interruption import how_to_go_on
 from heldout.records import HEARTBEAT, Run, Verdict
 from heldout.verdicts.life import Standing, judge_rule
 from heldout.verdicts.rule import Finding, Rule
@@ -42,7 +43,8 @@ class Limits:
     pauses: float = 2.0
     """Nor is so many times the longest pause so far too long there."""
     gone_seconds: float = 60.0
-    """Seconds without a new record after which a process that is gone is believed to be."""
+    """Seconds without a new record after which a process that is gone is believed to be, where its record
+    does not tell it from a later one of the same number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,9 @@ def find(history: History, signs: Signs, limits: Limits) -> list[Finding]:
     if run is None or history.ended or run.source:
         return []
     where = f"process {run.pid} on {run.host}" if run.host else "the trainer"
-    if not signs.quiet_seconds < limits.gone_seconds:
+    # a process that is known by its start is surely gone; another may be one of the same number
+    known = signs.alive is False and "start" in run.process
+    if known or not signs.quiet_seconds < limits.gone_seconds:
         reason = _gone(run, history, signs)
         if reason:
             return [_died(history, signs, reason)]
@@ -116,14 +120,12 @@ def duration(seconds: float) -> str:
 
 
 def _died(history: History, signs: Signs, reason: str) -> Finding:
-    last = history.checkpoints[-1].path if history.checkpoints else ""
-    start = f"it resumes from {last}" if last else "no checkpoint was saved, so it starts over"
     return Finding(
         level="error",
         message=f"the training died at step {history.step:,}: {reason}",
-        action="Read its log for the cause (out of memory, killed, a crash), then start the same "
-        f"command again: {start}.",
-        evidence=_evidence(history, signs, "died"),
+        action="Read its log for the cause (out of memory, killed, a crash), then "
+        f"{how_to_go_on(history)}.",
+        evidence=_evidence(history, signs, "died") | {"reason": reason},
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from heldout.derive.advice import advise
 from heldout.derive.eval_curve import EvalCurve, deciding_curve, tied_steps
 from heldout.derive.history import History
+from heldout.derive.interruption import cut_short, going_on
 from heldout.derive.progress import fixed_eval, judge
+from heldout.derive.recommended import named
 from heldout.records import Action, Decision, Verdict
 from heldout.verdicts.life import ACTIVE, LEVELS
 from heldout.verdicts.rules import plateau
@@ -39,31 +41,43 @@ def decide(history: History) -> Decision:
     curve = None if now else deciding_curve(history)
     tied = now["tied"] if now else tied_steps(history, curve) if curve else []
     best = tied[0] if tied else None
-    action, cause = _action(history, best)
+    early = cut_short(history)
+    action, cause = _action(history, best, early)
     budget = _budget(history, action, best, curve)
-    reason = cause.message if cause else _reason(history, now, curve)
+    if cause:
+        reason = _said(cause, action, best)
+    else:
+        reason = going_on(history) if early else _reason(history, now, curve)
     return Decision(
         step=history.step,
         time=history.time,
         action=action,
         checkpoint=best,
         tied=tied,
-        reason="; ".join(filter(None, [reason, _spent(budget)])),
-        evidence=budget,
+        reason="; ".join(filter(None, [early, reason, _spent(budget)])),
+        evidence=budget | ({"cause": cause.rule} if cause else {}),
         advice=advise(history),
     )
 
 
-def _action(history: History, best: str | None) -> tuple[Action, Verdict | None]:
+def _action(history: History, best: str | None, early: str) -> tuple[Action, Verdict | None]:
     active = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
     ending = [v for v in active if LEVELS.index(v.level) >= LEVELS.index(_least(v.rule))]
     worst = max(ending, key=lambda verdict: LEVELS.index(verdict.level), default=None)
     if worst is None:
-        return ("none" if history.ended else "continue"), None
+        return ("resume" if early else "none" if history.ended else "continue"), None
     action = ENDING[worst.rule][1]
     if action == "roll-back" and not best:
         action = "stop"
-    return ("none" if action == "stop" and history.ended else action), worst
+    return ("none" if action == "stop" and history.ended and not early else action), worst
+
+
+def _said(cause: Verdict, action: Action, best: str | None) -> str:
+    """What is wrong and, where the run has to be made anew from a checkpoint, how."""
+    if action != "roll-back":
+        return cause.message
+    remedy = cause.action.removeprefix("Stop immediately. ").removeprefix("Stop. ")
+    return f"{cause.message}. {named(remedy, best)}".removesuffix(".")
 
 
 def _least(rule: str) -> str:
@@ -73,7 +87,8 @@ def _least(rule: str) -> str:
 def _budget(
     history: History, action: Action, best: str | None, curve: EvalCurve | None
 ) -> dict[str, Any]:
-    """Steps that stopping now saves, and those since the checkpoint to keep, which bought nothing."""
+    """Steps that stopping now saves, those between the checkpoint to keep and the last evaluation, which
+    bought nothing, and those behind it, of which nothing is known."""
     total = history.run.total_steps if history.run else 0
     kept = {saved.path: saved.step for saved in history.checkpoints}.get(best or "")
     if curve and kept is None:
@@ -84,9 +99,12 @@ def _budget(
     if action in ("stop", "roll-back") and not history.ended and total > history.step:
         found |= {"steps_saved": total - history.step, "total_steps": total}
     if kept is not None and (history.ended or action in ("stop", "roll-back")):
+        last = curve.steps[-1] if curve else history.evals[-1].step
         found |= {
             "best_step": kept,
-            "steps_wasted": history.step - kept,
+            "last_step": last,
+            "steps_wasted": last - kept,
+            "steps_unknown": max(0, history.step - last),
             "steps_made": history.step,
         }
     return found
@@ -108,8 +126,12 @@ def _spent(budget: dict[str, Any]) -> str:
     if budget.get("steps_wasted", 0) > 0:
         share = budget["steps_wasted"] / budget["steps_made"]
         parts.append(
-            f"the {budget['steps_wasted']:,} steps since step {budget['best_step']:,} ({share:.0%}) "
-            "brought nothing that can be measured"
+            f"the {budget['steps_wasted']:,} steps from step {budget['best_step']:,} to "
+            f"{budget['last_step']:,} ({share:.0%}) brought nothing that can be measured"
+        )
+    if budget.get("steps_unknown", 0) > 0:
+        parts.append(
+            f"the {budget['steps_unknown']:,} steps since step {budget['last_step']:,} were not evaluated"
         )
     return "; ".join(parts)
 

@@ -20,9 +20,11 @@ from heldout.derive.depth import (
 )
 from heldout.derive.flips import latest_flips
 from heldout.derive.history import History
+from heldout.derive.interruption import standing
 from heldout.derive.layers import kinds, over_time, parts, states, troubles
 from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
+from heldout.derive.recommended import named
 from heldout.derive.speed import throughput
 from heldout.records import SCHEMA, Data, Layer, Layers, Verdict
 
@@ -40,7 +42,7 @@ _FLAT = [field for field in Layer.__struct_fields__ if field != "parts"]
 def snapshot(history: History) -> dict[str, Any]:
     """Return the picture; numbers that are not finite stay floats until `records.encode`."""
     run = msgspec.to_builtins(history.run) if history.run else None
-    decision = msgspec.to_builtins(history.decision) if history.decision else None
+    decision = msgspec.to_builtins(standing(history))
     return {
         "schema": SCHEMA,
         "run": run,
@@ -143,7 +145,8 @@ def alerts(history: History) -> list[dict[str, Any]]:
     """Every alert that ever opened, open ones first, then the latest."""
     shown = [v for v in history.alerts.values() if v.state not in (*SILENT, "closed")]
     shown.sort(key=lambda v: (v.state not in SHOWN_FIRST, -v.step, v.rule))
-    return [_plain(verdict) for verdict in shown]
+    best = history.decision.checkpoint if history.decision else None
+    return [{**_plain(v), "action": named(v.action, best)} for v in shown]
 
 
 def alert_history(history: History) -> list[dict[str, Any]]:

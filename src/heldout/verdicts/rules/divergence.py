@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 from heldout.derive.held_out import held_out
 from heldout.derive.history import History
+from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import checkpoint_before, training
 from heldout.records import EvalResult, Sample
 from heldout.stats.robust import IN_A_ROW, LEVEL, LossTrail, median
@@ -83,8 +84,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     text = f"Training diverges: the loss rose from {start:.3g} (step {step}) to {trail.level:.3g}"
     if guessing:
         text += ", which is guessing among the whole vocabulary"
-    back = checkpoint_before(history, step)
-    resume = f"Resume from {back}" if back else "Start again"
+    resume = resume_from(history, checkpoint_before(history, step))
     evidence = {
         "level": trail.level,
         "best_level": trail.best,

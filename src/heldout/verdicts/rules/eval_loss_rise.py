@@ -25,6 +25,7 @@ import numpy as np
 
 from heldout.derive.held_out import held_out
 from heldout.derive.history import History
+from heldout.derive.recommended import RECOMMENDED, has_recommended
 from heldout.derive.schedule import checkpoint_before
 from heldout.records import EvalResult, Sample
 from heldout.stats.curve import noise
@@ -63,11 +64,10 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         f"Held-out loss rises: {losses[-1]:.4g}, was {best:.4g} at step {best_step} "
         f"({len(losses)} evaluations)"
     )
-    keep = (
-        "Where answers matter more than probabilities, go by exact match; else keep "
-        if history.evals
-        else "Keep the checkpoint with the lowest eval loss: "
-    )
+    lowest = checkpoint_before(history, best_step) or f"that of step {best_step}"
+    action = f"Keep {RECOMMENDED if has_recommended(history) else lowest}."
+    if history.evals:
+        action += f" Where probabilities matter more than answers, {lowest} has the lowest loss."
     evidence = {
         "loss": losses[-1],
         "best": best,
@@ -79,7 +79,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         Finding(
             level="warning",
             message=text,
-            action=f"{keep}{checkpoint_before(history, best_step) or f'that of step {best_step}'}.",
+            action=action,
             evidence=evidence,
             stage="open" if not min(above) <= bar else "holding",
         )

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from heldout.derive.eval_curve import deciding_curve
 from heldout.derive.history import History
+from heldout.derive.recommended import RECOMMENDED, has_recommended
 from heldout.records import Sample
 from heldout.stats.curve import SPAN
 from heldout.verdicts.rule import Finding, NotChecked, Rule
@@ -40,7 +41,8 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         f"{curve.title.capitalize()} is flat at {curve.last:.4g}: the rest of the run promises "
         f"{max(0.0, curve.found.gain):.1%} of it"
     )
-    action = f"Consider stopping. The best {curve.title} is that of step {curve.best_step:,}."
+    saved = RECOMMENDED if has_recommended(history) else "none saved yet"
+    action = f"Consider stopping. Best checkpoint: {saved}"
     left = history.run is not None and history.step < history.run.total_steps
     evidence = {
         "metric": curve.name,

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heldout.derive.history import History
+from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import checkpoint_before
 from heldout.records import Layer, Layers, Part
 from heldout.stats.robust import NEAR, LossTrail, median
@@ -99,6 +100,7 @@ def _loss_suffers(history: History) -> bool:
 
 def _blow_up(history: History, last: Layers, blown: Sequence[str]) -> Finding:
     back = checkpoint_before(history, last.step - 1)
+    earlier = f"{back} or an earlier checkpoint" if back else None
     shown = ", ".join(blown[:3]) + (", ..." if len(blown) > 3 else "")
     text = (
         f"{len(blown)} adapters blew up by step {last.step}: {shown}"
@@ -108,8 +110,7 @@ def _blow_up(history: History, last: Layers, blown: Sequence[str]) -> Finding:
     return Finding(
         level="error",
         message=text,
-        action=f"Stop. {f'Resume from {back} or an earlier checkpoint' if back else 'Start again'} with "
-        "the learning rate divided by 10.",
+        action=f"Stop. {resume_from(history, earlier)} with the learning rate divided by 10.",
         evidence={"step": last.step, "modules": list(blown[:100]), "num_modules": len(blown)},
     )
 

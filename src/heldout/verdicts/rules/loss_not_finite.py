@@ -12,8 +12,8 @@ warning, `lost` are critical.
 Why: one NaN that reaches the optimizer poisons every weight for good, and the Trainer's log goes on
 showing 0.0 or a plausible average. Exactly zero means that no token is trained on.
 
-What to do: stop. Resume from the last checkpoint scored finite, with the learning rate divided
-by 10, or in bfloat16 instead of float16. For zeros: look at the label mask.
+What to do: stop. Resume from the recommended checkpoint with the learning rate divided by 10, or in
+bfloat16 instead of float16. For zeros: look at the label mask.
 
 When it is wrong: a single overflow under float16 loss scaling is skipped by the scaler and harmless;
 it shows in the gradient norm only, and is noted as pending until `grads` in a row follow a finite one.
@@ -29,6 +29,7 @@ from typing import Any
 
 from heldout.derive.eval_curve import NAME
 from heldout.derive.history import History
+from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import rewarded
 from heldout.records import Level
 from heldout.stats.sound import Soundness
@@ -141,16 +142,7 @@ def _critical(history: History, text: str, evidence: dict[str, Any]) -> Finding:
 
 
 def _go_back(history: History) -> str:
-    safe = _last_safe(history)
-    resume = f"Resume from {safe}" if safe else "Start again"
-    return f"Stop immediately. {resume} with the learning rate divided by 10."
-
-
-def _last_safe(history: History) -> str | None:
-    """The latest checkpoint whose evaluation was finite."""
-    finite = {result.step for result in history.evals if not result.non_finite}
-    safe = [saved.path for saved in history.checkpoints if saved.step in finite]
-    return safe[-1] if safe else None
+    return f"Stop immediately. {resume_from(history, None)} with the learning rate divided by 10."
 
 
 RULE = Rule(name="loss-not-finite", check=check, limits=Limits())

@@ -25,6 +25,7 @@ import numpy as np
 
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
+from heldout.derive.recommended import RECOMMENDED
 from heldout.records import EvalResult
 from heldout.stats.change import WINDOW
 from heldout.verdicts.rule import Finding, NotChecked, Rule
@@ -46,12 +47,11 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     now = fixed_eval(history)
     if now["em_trend"] != "plateau" or not learning_rate_fell(history, limits.fallen):
         return []
-    best = now["best_ckpt"]
     text = (
         f"EM plateau since step {now['em_reference']}: {now['em']:.1%} "
         f"[{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
     )
-    action = f"Consider stopping. Best checkpoint: {best or 'none saved yet'}"
+    action = f"Consider stopping. Best checkpoint: {RECOMMENDED if now['best_ckpt'] else 'none saved yet'}"
     keys = ("em", "n", "em_change", "em_change_low", "em_change_high", "margin", "em_reference")
     evidence = {key: now[key] for key in keys}
     left = history.run is None or history.step < history.run.total_steps

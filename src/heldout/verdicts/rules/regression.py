@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
+from heldout.derive.recommended import RECOMMENDED
 from heldout.records import EvalResult
 from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
 
@@ -47,7 +48,7 @@ def check(history: History, _: NoLimits) -> list[Finding] | NotChecked:
         f"EM fell by {-now['em_change']:.1%} since step {now['em_reference']}, "
         f"to {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
     )
-    action = f"Keep {now['best_ckpt'] or 'an earlier checkpoint (none is saved)'}."
+    action = f"Keep {RECOMMENDED if now['best_ckpt'] else 'an earlier checkpoint (none is saved)'}."
     evidence = {key: now[key] for key in EVIDENCE}
     return [Finding(level="error", message=text, action=action, evidence=evidence)]
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from heldout.derive.history import ENDS, History
+from heldout.derive.recommended import named
 from heldout.records import AnyRecord, Note, Run, Verdict
 from heldout.views.notify.channel import channels
 from heldout.views.notify.message import Change, Message, render
 from heldout.views.notify.options import LEVELS, NotifyOptions
 from heldout.views.notify.outbox import Outbox, Pace
-from heldout.views.report.text import ARROWS
+from heldout.views.report.text import capital, headline
 
 CLOSE_SECONDS = 5.0
 """What the end of the process waits for messages at most."""
@@ -91,9 +92,13 @@ class Notifier:
             level="info" if resolved else verdict.level,
             head=f"{about} {WORDS[verdict.state]} at {_where(verdict.step, history)}",
             text=f"It was: {verdict.message}" if resolved else verdict.message,
-            action="" if resolved else verdict.action,
+            action="" if resolved else named(verdict.action, _best(history)),
             evidence={} if resolved else verdict.evidence,
         )
+
+
+def _best(history: History) -> str | None:
+    return history.decision.checkpoint if history.decision else None
 
 
 def _standing_before(records: Sequence[AnyRecord], history: History) -> list[Verdict]:
@@ -106,15 +111,14 @@ def _standing_before(records: Sequence[AnyRecord], history: History) -> list[Ver
 
 def _end(note: Note, history: History) -> Change:
     decision = history.decision
-    text = note.text
+    text = note.text or "nothing was decided"
     if decision is not None:
-        use = f" Use {decision.checkpoint}." if decision.checkpoint else ""
-        verdict = f"{ARROWS[decision.action]}{use} {decision.reason}"
-        text = f"{note.text}. {verdict}" if note.text else verdict
+        verdict = f"{headline(decision.action, decision.checkpoint)} {capital(decision.reason)}"
+        text = verdict if note.text in verdict else f"{note.text}. {verdict}"
     return Change(
         run=_run_id(history),
         level="error" if note.topic == "failed" else "info",
-        head=f"{note.topic} at {_where(note.step, history)}",
+        head=f"{history.state} at {_where(note.step, history)}",
         text=text,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from heldout.derive.history import History
+from heldout.derive.interruption import CUT_SHORT
 from heldout.records import SCHEMA
 from heldout.views.report.past import Past
 from heldout.views.snapshot import ACTIVE, snapshot
@@ -44,7 +45,9 @@ def report(history: History, past: Sequence[Past] = ()) -> dict[str, Any]:
 
 
 def exit_code(history: History) -> int:
-    """0 when no alert above info is open, 1 for warnings, 2 for errors and critical ones."""
+    """0 when no alert above info is open, 1 for warnings, 2 for errors, critical ones and a run cut short."""
+    if history.state in CUT_SHORT:
+        return 2
     levels = [v.level for v in history.alerts.values() if v.state in ACTIVE]
     return max((EXIT_CODES[level] for level in levels), default=0)
 

@@ -16,17 +16,11 @@ from heldout.derive.patterns import UNMATCHED
 from heldout.records import encode
 from heldout.views.report.curves import curve_lines
 from heldout.views.report.past import Past
+from heldout.views.report.text import capital, headline
 from heldout.views.snapshot import ACTIVE, snapshot
 
 MOST_EVALS = 12
 """Evaluations in the table; of more, the latest, and the first."""
-SAID = {
-    "continue": "Go on training.",
-    "stop": "Stop.",
-    "roll-back": "Stop and roll back.",
-    "none": "Training is done.",
-}
-
 
 AS_ENTITIES = re.compile(
     r"^(?:[-+=#]|\d+(?=[.)](?:\s|$)))|(?<=www)\.|:(?=//)|[&<>@]", re.IGNORECASE
@@ -71,8 +65,8 @@ def _head(name: str, now: Mapping[str, Any]) -> Iterator[str]:
     if decision is None:
         yield "**Nothing to decide yet.**"
         return
-    use = f" Use {escaped(decision['checkpoint'])}." if decision["checkpoint"] else ""
-    yield f"**{SAID[decision['action']]}{use}** {escaped(decision['reason'])}"
+    lead = escaped(headline(decision["action"], decision["checkpoint"]))
+    yield f"**{lead}** {escaped(capital(decision['reason']))}"
     others = [escaped(each) for each in decision["tied"] if each != decision["checkpoint"]]
     if others:
         yield ""

@@ -18,8 +18,12 @@ ARROWS = {
     "continue": "Go on training.",
     "stop": "Stop.",
     "roll-back": "Stop and roll back.",
+    "resume": "Resume the training.",
+    "look": "Look at the trainer.",
     "none": "Done.",
 }
+GOING_ON = ("continue", "resume", "look")
+"""Decisions under which the checkpoint named is the best so far and not the one to end with."""
 
 
 def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
@@ -38,6 +42,17 @@ def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
     lines += [*_training(now), *_alerts(now), *past_lines(past), *_not_checked(now)]
     lines += ["", *_action(now)]
     return [" ".join(line.splitlines()) for line in lines]  # names and notes may hold line breaks
+
+
+def headline(action: str, checkpoint: str | None) -> str:
+    """What to do, and with which checkpoint: the decision without its reason."""
+    use = "Best so far:" if action in GOING_ON else "Use"
+    return ARROWS[action] + (f" {use} {checkpoint}." if checkpoint else "")
+
+
+def capital(text: str) -> str:
+    """`text` as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def reached(now: Mapping[str, Any]) -> str:
@@ -190,8 +205,7 @@ def _action(now: Mapping[str, Any]) -> Iterator[str]:
     if _source(now) and not evaluated and decision["action"] in ("continue", "none"):
         yield "-> No fixed set and no single held-out loss to tell checkpoints apart by."
         return
-    use = f" Use {decision['checkpoint']}." if decision["checkpoint"] else ""
-    yield f"-> {ARROWS[decision['action']]}{use} {decision['reason']}"
+    yield f"-> {headline(decision['action'], decision['checkpoint'])} {capital(decision['reason'])}"
     for advice in now["advice"]:
         yield f"   Next run: {advice['message']}"
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from heldout.derive.columns import Columns
 from heldout.derive.history import History
+from heldout.views.report.text import capital
 from heldout.views.snapshot import snapshot
 from heldout.views.terminal import watch_blocks as blocks
 from heldout.views.terminal.progress import about
@@ -37,8 +38,23 @@ QUIET_SECONDS = 120.0
 KEYS = "q quit   b runs"
 LOG_KEYS = "q quit"
 """For another tool's log, beside which no others are listed."""
-WORDS = {"stop": "STOP", "roll-back": "ROLL BACK", "continue": "CONTINUE", "none": "DONE"}
-USE = {"stop": "Use", "roll-back": "Use", "continue": "Best so far:", "none": "Use"}
+WORDS = {
+    "stop": "STOP",
+    "roll-back": "ROLL BACK",
+    "continue": "CONTINUE",
+    "resume": "RESUME",
+    "look": "LOOK",
+    "none": "DONE",
+}
+BEST = "Best so far:"
+USE = {
+    "stop": "Use",
+    "roll-back": "Use",
+    "continue": BEST,
+    "resume": BEST,
+    "look": BEST,
+    "none": "Use",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +192,7 @@ def _decision(now: Mapping[str, Any], width: int, most: int) -> Lines:
         said.append(f" {USE[action]} {clean(checkpoint)}.", "bold")
         others = [short(name) for name in decision["tied"] if name != checkpoint]
         said.append(f" Tied with {', '.join(others)}." if others else "")
-    said.append(f" {clean(decision['reason'])}")
+    said.append(f" {clean(capital(decision['reason']))}")
     advice = now["advice"]
     lines = wrap(said, width, most - bool(advice), "  ")
     for each in advice[: max(1, most - len(lines))]:

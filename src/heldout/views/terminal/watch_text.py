@@ -18,8 +18,16 @@ STATES = {
     "stalled": "bold yellow",
     "died": "bold red",
     "failed": "bold red",
+    "interrupted": "bold yellow",
 }
-DECISIONS = {"continue": "green", "stop": "yellow", "roll-back": "red", "none": "green"}
+DECISIONS = {
+    "continue": "green",
+    "stop": "yellow",
+    "roll-back": "red",
+    "resume": "red",
+    "look": "yellow",
+    "none": "green",
+}
 _WRAPPER = Console(width=10, force_terminal=False, no_color=True)
 
 
