@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from peft import PromptTuningConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -56,6 +57,13 @@ def bert() -> nn.Module:
 
 def tagger() -> nn.Module:
     model: nn.Module = AutoModelForTokenClassification.from_config(tiny.config(num_labels=13))
+    return model
+
+
+def prompted() -> nn.Module:
+    """Three virtual tokens stand before the given ones, so that the first label too is predicted."""
+    settings = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model: nn.Module = get_peft_model(tiny.model(), settings)
     return model
 
 
@@ -112,6 +120,16 @@ def test_labels_that_are_not_shifted_are_all_counted(make: Callable[[], nn.Modul
     assert values["loss/step"] == pytest.approx(outputs.loss.item(), rel=1e-6)
     assert values["entropy/train"] == pytest.approx(entropy(outputs.logits[is_label]), rel=1e-5)
     assert not [text for text in missing if "CE" in text or "entropy" in text]
+
+
+def test_virtual_tokens_before_the_labels_are_counted_as_the_model_does() -> None:
+    values, _, outputs = watched(prompted(), LABELS)
+    is_label = LABELS != IGNORED
+    logits = outputs.logits[:, 2:-1][is_label]
+    assert values["throughput/label_tokens"] == is_label.sum()
+    loss = nn.functional.cross_entropy(logits, LABELS[is_label])
+    assert values["loss/step"] == pytest.approx(loss.item(), rel=1e-6)
+    assert values["entropy/train"] == pytest.approx(entropy(logits), rel=1e-5)
 
 
 def test_micro_batches_of_an_encoder_decoder_weigh_by_all_their_labels() -> None:

@@ -422,14 +422,15 @@ class Monitor(TrainerCallback):
         )
 
     def _hooked(self, model: nn.Module) -> Any:
-        """Hook the forward pass where nothing of ours is traced; returns the hook's handle.
+        """Hook the forward pass that the Trainer calls; returns the hook's handle.
 
-        A hook on the module that is compiled runs around the compiled code, uncompiled where it is
-        disabled. A hook further inside would become part of the graph.
+        That is the outermost module's: PEFT up to 0.20 calls its base model's `forward` itself, past
+        any hook on it. Where something is compiled the hook runs around the compiled code,
+        uncompiled; further inside it would become part of the graph.
         """
         self._heard = False
         if not _is_compiled(model):
-            return _innermost(model).register_forward_hook(self._forward, with_kwargs=True)
+            return unwrapped(model).register_forward_hook(self._forward, with_kwargs=True)
         disable: Callable[..., Any] = torch.compiler.disable
         outside = disable(self._forward)
         return model.register_forward_hook(outside, with_kwargs=True)
@@ -610,7 +611,7 @@ def _text_tokenizer(processor: Any) -> Any:
 
 
 def _innermost(model: nn.Module) -> nn.Module:
-    """The model whose forward sees labels and computes the loss: without compile, DDP and PEFT."""
+    """The model that computes the loss, and whose config it is: without compile, DDP and PEFT."""
     model = unwrapped(model)
     getter = getattr(model, "get_base_model", None)
     found = getter() if callable(getter) else model

@@ -109,10 +109,17 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def is_label_BT(self) -> Tensor | None:
-        """Which positions predict a label, [B, T - label_shift]; None without such labels."""
+        """Which positions predict a label, [B, T - label_shift]; None without such labels.
+
+        T counts the virtual tokens that prompt tuning puts before the given ones: logits show them.
+        """
         labels = self.labels_BT
         if labels is None or labels.dim() != 2 or labels.is_floating_point():
             return None
+        logits = self.output("logits")
+        virtual = logits.shape[1] - labels.shape[1] if _is_by_token(logits) else 0
+        if virtual > 0:
+            labels = nn.functional.pad(labels, (virtual, 0), value=IGNORED)
         return labels[:, self.label_shift :] != IGNORED
 
     @property
@@ -177,6 +184,10 @@ def label_shift(model: nn.Module) -> int:
     config = getattr(model, "config", None)
     together = getattr(config, "is_encoder_decoder", False) is True
     return 0 if together or getattr(model, "loss_type", None) in UNSHIFTED else 1
+
+
+def _is_by_token(logits: Any) -> bool:
+    return isinstance(logits, Tensor) and logits.dim() == 3
 
 
 def is_at_hand(tensor: Tensor) -> bool:
