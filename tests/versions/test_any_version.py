@@ -144,6 +144,7 @@ def sft_trainer(folder: Path, tokenizer: Any, monitor: Any) -> Any:
     )
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("make", [plain_trainer, sft_trainer])
 def test_a_lora_run_is_watched_whole(make: Callable[..., Any], tmp_path: Path) -> None:
     tokenizer = tiny.tokenizer()
