@@ -17,11 +17,11 @@ import codecs
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from heldout.errors import ConfigError, DataError
+from heldout.evals.rows.row import DETECT, Keys, Message, Row
 
 MESSAGE_KEYS = ("messages", "conversations", "conversation")
 PROMPT_KEYS = ("prompt", "user_prompt", "question", "instruction", "input")
@@ -36,71 +36,13 @@ SHAREGPT_ROLES = {
     "assistant": "assistant",
     "system": "system",
 }
+REASONS = ("reasoning_content", "reasoning", "thinking")
 TURNS = ("last", "all")
 SHOWN_KEYS = 12
 TO_LINES = (
     'python -c "import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"'
     " < rows.json > rows.jsonl"
 )
-
-Message = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """Which fields hold what; None detects them by their usual names."""
-
-    prompt: str | None = None
-    response: str | None = None
-    references: str | None = None
-    group: str | None = None
-    section: str = "eval"
-    """The section of the settings that these come from, for messages: eval or data."""
-
-    def remedy(self, what: str, key: str) -> str:
-        """How to say that `key` holds the prompt or the response."""
-        flag = f"; --{what}-key {key}" if self.section == "eval" else ""
-        return f"({self.section}.{what}_key: {key}{flag})"
-
-
-DETECT = Keys()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One conversation that ends with the golden response, and what its line says about it."""
-
-    line: int
-    messages: tuple[Message, ...]
-    pattern: str | None = None
-    """The label of its pattern, where the file gives one."""
-    references: tuple[str, ...] = ()
-    """Further accepted answers besides the golden response."""
-    group: str = ""
-    """The source it shares with other rows, which are then not independent; "" is its own."""
-    path: str = ""
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the chat template that the line gives, such as `enable_thinking`."""
-    tools: tuple[Any, ...] = ()
-    """The tools that the line offers, as JSON schemas."""
-    turn: int = 0
-    """Which of its line's assistant turns this is, from 1; 0 where the line gives one row."""
-
-    @property
-    def prompt(self) -> str:
-        """The user's words that patterns are recognised by."""
-        return "\n".join(m["content"] for m in self.messages[:-1] if m["role"] == "user")
-
-    @property
-    def response(self) -> str:
-        """The golden response."""
-        return str(self.messages[-1]["content"])
-
-    @property
-    def place(self) -> str:
-        """Where it stands: file, line, and turn where a line gives several."""
-        where = f"{self.path}:{self.line}" if self.path else f"line {self.line}"
-        return f"{where} turn {self.turn}" if self.turn else where
 
 
 def read_rows(
@@ -169,6 +111,9 @@ def _rows(path: str, number: int, value: object, keys: Keys, turns: str) -> list
     found = {key: item for key, item in value.items() if item is not None}
     messages, start, references = _conversation(found, keys)
     group, label = _group(found, keys), found.get("pattern")
+    template_kwargs = found.get("chat_template_kwargs", {})
+    if not isinstance(template_kwargs, dict):
+        raise ValueError(f"'chat_template_kwargs' must be an object, found {template_kwargs!r:.60}")
     pattern = label if isinstance(label, str) and label else None
     ends = _scored(messages, start, turns)
     if len(ends) > 1:
@@ -182,6 +127,7 @@ def _rows(path: str, number: int, value: object, keys: Keys, turns: str) -> list
             group=group,
             path=path,
             turn=turn if len(ends) > 1 else 0,
+            template_kwargs=template_kwargs,
         )
         for turn, end in enumerate(ends, start=1)
     ]
@@ -293,8 +239,8 @@ def _message(value: object, number: int) -> Message:
         return {"role": _sharegpt_role(value, number), "content": _content(value, "value", number)}
     if not isinstance(value.get("role"), str):
         raise ValueError(f"each message needs 'role' and 'content'; message {number} has no role")
-    more = {key: value[key] for key in ("reasoning_content", "thinking") if value.get(key)}
-    return {"role": value["role"], "content": _content(value, "content", number), **more}
+    reasons = {key: value[key] for key in REASONS if value.get(key)}
+    return {"role": value["role"], "content": _content(value, "content", number), **reasons}
 
 
 def _sharegpt_role(value: Mapping[str, Any], number: int) -> str:

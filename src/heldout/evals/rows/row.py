@@ -1,0 +1,68 @@
+"""One conversation that ends with its golden answer: what a row of a file is once it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = dict[str, Any]
+"""`role` and `content` (text), and where the data has them `reasoning_content`, `reasoning` or
+`thinking` (text), `tool_calls` (list), `name` and `tool_call_id`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Which fields hold what; None detects them by their usual names."""
+
+    prompt: str | None = None
+    response: str | None = None
+    references: str | None = None
+    group: str | None = None
+    section: str = "eval"
+    """The section of the settings that these come from, for messages: eval or data."""
+
+    def remedy(self, what: str, key: str) -> str:
+        """How to say that `key` holds the prompt or the response."""
+        flag = f"; --{what}-key {key}" if self.section == "eval" else ""
+        return f"({self.section}.{what}_key: {key}{flag})"
+
+
+DETECT = Keys()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One conversation that ends with the golden response, and what its line says about it."""
+
+    line: int
+    messages: tuple[Message, ...]
+    pattern: str | None = None
+    """The label of its pattern, where the file gives one."""
+    references: tuple[str, ...] = ()
+    """Further accepted answers besides the golden response."""
+    group: str = ""
+    """The source it shares with other rows, which are then not independent; "" is its own."""
+    path: str = ""
+    turn: int = 0
+    """Which of its line's assistant turns this is, from 1; 0 where the line gives one row."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """The tools that it offers, as JSON schemas."""
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the chat template that it gives (`chat_template_kwargs`)."""
+
+    @property
+    def prompt(self) -> str:
+        """The user's words that patterns are recognised by."""
+        return "\n".join(m["content"] for m in self.messages[:-1] if m["role"] == "user")
+
+    @property
+    def response(self) -> str:
+        """The golden response."""
+        return str(self.messages[-1]["content"])
+
+    @property
+    def place(self) -> str:
+        """Where it stands: file, line, and turn where a line gives several."""
+        where = f"{self.path}:{self.line}" if self.path else f"line {self.line}"
+        return f"{where} turn {self.turn}" if self.turn else where
