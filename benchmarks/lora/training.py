@@ -24,6 +24,7 @@ from heldout.signals.lora import ModuleReading, capture_lora_initial_state, laye
 from heldout.train.arguments import complete, lora_config, training_arguments
 from heldout.train.data import as_dataset, load_rows
 from heldout.train.model import load_model
+from heldout.train.tokens import rendered, tokens_of, training_renderer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import tiny
@@ -138,10 +139,12 @@ def train(name: str, settings: Mapping[str, Any], num_rows: int) -> Trained:
     rows, _ = load_rows(EXAMPLES / settings["data.train"])
     collector = Collector()
     with tempfile.TemporaryDirectory() as folder:
+        args = training_arguments(settings, Path(folder))
+        renderer = training_renderer(tokenizer, args, {})
         trainer = SFTTrainer(
             model=get_peft_model(model, lora_config(settings)),
-            args=training_arguments(settings, Path(folder)),
-            train_dataset=as_dataset(rows, tokenizer),
+            args=args,
+            train_dataset=as_dataset(tokens_of(rendered(rows, renderer)[0], renderer, args)),
             processing_class=tokenizer,
             callbacks=[collector],
         )

@@ -194,10 +194,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _s(
         "eval.template_kwargs",
-        dict,
-        {},
-        "Arguments of the chat template for all held-out rows, such as {enable_thinking: false}; a row's "
-        "own chat_template_kwargs come first",
+        (dict, NONE),
+        None,
+        "The same for all held-out rows; default: data.template_kwargs",
     ),
     _s(
         "eval.prompt",

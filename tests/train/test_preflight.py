@@ -11,21 +11,19 @@ from typing import Any
 import pytest
 import tiny
 import yaml
-from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from heldout.config import SETTINGS, load
 from heldout.derive.history import History
 from heldout.derive.preflight import Preflight
 from heldout.errors import DataError
-from heldout.evals.rows import Row
 from heldout.records import Data
 from heldout.store.journal import read
-from heldout.train.data import as_dataset, load_rows
+from heldout.train.data import as_conversations, load_rows
 from heldout.train.estimate import evaluation_steps, most_checkpoints
 from heldout.train.preflight import check
 from heldout.train.run import train
-from heldout.train.tokens import tokens_of
+from heldout.train.tokens import rendered, tokens_of, training_renderer
 
 Lines = list[dict[str, Any]]
 
@@ -102,11 +100,12 @@ def test_tokens_and_labels_are_those_that_the_sft_trainer_makes(
         activation_checkpointing=False,
         **{"completion_only_loss": True, **more},
     )
-    ours = list(tokens_of(rows, tokenizer, args))
+    renderer = training_renderer(tokenizer, args, {})
+    ours = list(tokens_of(rendered(rows, renderer)[0], renderer, args))
     trainer = SFTTrainer(
         model=tiny.model(),
         args=args,
-        train_dataset=as_dataset(rows, tokenizer),
+        train_dataset=as_conversations(rows, renderer, ""),
         processing_class=tokenizer,
     )
     trained = [each for each in ours if (each.labels != -100).any()]  # TRL drops the others
@@ -428,10 +427,5 @@ def test_the_estimate_of_a_checkpoint_is_what_it_takes(tmp_path: Path, config: P
 
 
 def test_places_are_those_of_the_file(tmp_path: Path, model: Path) -> None:
-    rows: list[Row] = load_rows(tiny.write_jsonl(tmp_path / "a.jsonl", ["broken", *tiny.rows(3)]))[
-        0
-    ]
-    dataset: Dataset = as_dataset(rows, tiny.tokenizer())
-    assert len(dataset) == 3
     found = checked(tmp_path, model, ["broken", *tiny.rows(30)], tiny.rows(40)[30:])
     assert found.examples[0].place == f"{tmp_path / 'train.jsonl'}:2"

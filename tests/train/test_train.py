@@ -11,11 +11,13 @@ import heldout.signals.each
 from heldout.config import load
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError, EmptySet, ModelError
+from heldout.evals.rendering import Renderer
 from heldout.folder import load as load_all
 from heldout.records import Note
 from heldout.store.journal import read
-from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
+from heldout.train.data import count_patterns, load_rows
 from heldout.train.run import train
+from heldout.train.tokens import rendered, sentences
 
 
 @pytest.fixture
@@ -187,12 +189,12 @@ def test_conversations_without_a_template_are_named_and_the_pairs_are_trained_on
     plain = tiny.tokenizer(template=None)
     chat = {"messages": [{"role": "system", "content": "Be brief."}, *tiny.rows(1)[0]["messages"]]}
     path = tiny.write_jsonl(tmp_path / "a.jsonl", [chat, *tiny.rows(2)])
-    rows, skipped = renderable(load_rows(path)[0], plain)
-    assert [row.line for row in rows] == [2, 3]
-    assert skipped[0].startswith(f"{path}:1: it is a conversation, and the tokenizer has no chat")
-    assert as_dataset(rows, plain)[0] == {"prompt": "Calculate 0 + 1", "completion": "1"}
-    with pytest.raises(DataError, match=r"a\.jsonl:1: it is a conversation"):
-        renderable(load_rows(path)[0][:1], plain)
+    texts, refused = rendered(load_rows(path)[0], Renderer(plain))
+    assert [text.row.line for text in texts] == [2, 3]
+    (said,) = sentences(refused)
+    assert said.startswith(f"{path}:1: it is a conversation, and the tokenizer has no chat")
+    assert texts[0].prompt == "Calculate 0 + 1"
+    assert texts[0].whole == "Calculate 0 + 11<|im_end|>"
 
 
 def test_the_demo_model_loads_from_its_wheel_and_can_be_trained(smollm2: Any) -> None:

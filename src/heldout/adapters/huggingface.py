@@ -26,6 +26,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from heldout import host
 from heldout.adapters.steering import Steering
 from heldout.adapters.training_data import training_data
+from heldout.adapters.training_template import training_template
 from heldout.config import checked_alerts, default
 from heldout.derive.patterns import Patterns, get_default_patterns
 from heldout.errors import ConfigError, DataError, HeldoutError
@@ -450,7 +451,7 @@ class Monitor(TrainerCallback):
         if self.eval_set is not None and not sharded:
             try:
                 tokenizer = self.tokenizer or _text_tokenizer(tokenizer)
-                evaluator = self._evaluator(tokenizer, model, ranks)
+                evaluator = self._evaluator(args, tokenizer, model, ranks)
             except Exception as error:
                 problem = str(error)
             problems = [each for each in dict.fromkeys(ranks.gather(problem)) if each]
@@ -469,11 +470,18 @@ class Monitor(TrainerCallback):
         )
         return plan, problems
 
-    def _evaluator(self, tokenizer: Any, model: nn.Module, ranks: Ranks) -> Evaluator:
+    def _evaluator(
+        self, args: TrainingArguments, tokenizer: Any, model: nn.Module, ranks: Ranks
+    ) -> Evaluator:
         assert self.eval_set is not None
         config = getattr(_innermost(model), "config", None)
         fixed = self.options.load(
-            self.eval_set, tokenizer, config, self.max_samples, self.train_rows
+            self.eval_set,
+            tokenizer,
+            config,
+            self.max_samples,
+            self.train_rows,
+            training_template(args, tokenizer),
         )
         return Evaluator(fixed, tokenizer, cells(self.patterns), self.options, ranks)
 

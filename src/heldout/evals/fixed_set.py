@@ -115,7 +115,7 @@ def load(
             seen[example.id] = row
             examples.append(example)
     if not examples:
-        raise EmptySet(f"{path}: no usable example. " + (" ".join(skipped[:5]) or "It is empty."))
+        raise EmptySet(f"{path}: no usable example. " + ("; ".join(skipped[:5]) or "It is empty."))
     shared = overlap((example.row for example in examples), train_rows)
     about = EvalSet(
         path=str(path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -31,7 +31,7 @@ class EvalOptions:
     extract: str | None = None
     max_new_tokens: int | None = None
     full_text: bool = False
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    template_kwargs: Mapping[str, Any] | None = None
     prompt: str = TRAINED
     ece_bins: str = "guo"
 
@@ -42,8 +42,14 @@ class EvalOptions:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> EvalOptions:
-        """The options among settings by dotted name (`eval.turns`)."""
-        return cls(**{each.name: settings[f"eval.{each.name}"] for each in fields(cls)})
+        """The options among settings by dotted name (`eval.turns`).
+
+        The chat template's arguments are those of the training rows where none are given.
+        """
+        chosen = {each.name: settings[f"eval.{each.name}"] for each in fields(cls)}
+        if chosen["template_kwargs"] is None:
+            chosen["template_kwargs"] = settings["data.template_kwargs"]
+        return cls(**chosen)
 
     @property
     def match(self) -> Match:
@@ -76,7 +82,7 @@ class EvalOptions:
             turns=self.turns,
             max_tokens=most_tokens(model_config, self.max_tokens),
             style=Style(
-                template_kwargs=self.template_kwargs,
+                template_kwargs=self.template_kwargs or {},
                 training_template=training_template,
                 prompt=self.prompt,
             ),

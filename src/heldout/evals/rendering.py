@@ -170,7 +170,8 @@ class Renderer:
         try:
             return str(self.tokenizer.apply_chat_template(list(messages), **options))
         except Exception as error:  # a template is a program of its own and may refuse a row
-            raise DataError(f"the chat template refuses it: {error}") from error
+            said = str(error).rstrip(".")
+            raise DataError(f"the chat template refuses it: {said}") from error
 
     def _ended(self, ids: list[int], row: Row) -> tuple[list[int], int | None]:
         """Cut after the first token that ends a turn, which the template has put behind the answer.

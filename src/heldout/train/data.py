@@ -1,9 +1,10 @@
-"""The training set as TRL wants it: prompt and completion, so that only the answer is trained on."""
+"""The training set as TRL's SFTTrainer takes it."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,9 @@ from datasets import Dataset
 
 from heldout.derive.patterns import Patterns, classify
 from heldout.errors import DataError
+from heldout.evals.rendering import Renderer
 from heldout.evals.rows import DETECT, Keys, Row, read_rows
-
-NO_TEMPLATE = (
-    "it is a conversation, and the tokenizer has no chat template. Name an instruct model in "
-    "model.name, or give prompt/response pairs."
-)
+from heldout.train.tokens import Tokens
 
 
 def load_rows(path: str | Path, keys: Keys = DETECT) -> tuple[list[Row], list[str]]:
@@ -27,34 +25,40 @@ def load_rows(path: str | Path, keys: Keys = DETECT) -> tuple[list[Row], list[st
     return rows, skipped
 
 
-def renderable(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[str]]:
-    """Return the rows the tokenizer can show, and a sentence for each it cannot.
-
-    Without a chat template a conversation is none: its earlier turns would be lost without a word.
-    Raises `DataError` if no row is left.
-    """
-    if tokenizer.chat_template:
-        return list(rows), []
-    fit = [row for row in rows if [m["role"] for m in row.messages] == ["user", "assistant"]]
-    kept = {id(row) for row in fit}
-    skipped = [f"{row.place}: {NO_TEMPLATE}" for row in rows if id(row) not in kept]
-    if not fit:
-        raise DataError(" ".join(skipped[:1]))
-    return fit, skipped
-
-
-def as_dataset(rows: Sequence[Row], tokenizer: Any) -> Dataset:
-    """Return rows in TRL's prompt-completion form: conversations, or text without a template."""
-    if tokenizer.chat_template:
-        return Dataset.from_dict(
-            {
-                "prompt": [list(row.messages[:-1]) for row in rows],
-                "completion": [[row.messages[-1]] for row in rows],
-            }
-        )
+def as_dataset(tokens: Iterable[Tokens]) -> Dataset:
+    """Return rows as the model gets them, so that nothing is rendered a second time."""
+    rows = list(tokens)
     return Dataset.from_dict(
-        {"prompt": [row.prompt for row in rows], "completion": [row.response for row in rows]}
+        {"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]}
     )
+
+
+def as_conversations(rows: Sequence[Row], renderer: Renderer, why: str) -> Dataset:
+    """Return rows in TRL's prompt-completion form, for ways to train that only TRL knows.
+
+    A column of its own gives the chat template's arguments. Raises `DataError` where they differ by row:
+    a column holds the same names in every row, and a template takes null for another answer than none.
+    `why` names the setting because of which TRL makes the tokens.
+    """
+    if not renderer.templated:
+        return Dataset.from_dict(
+            {"prompt": [row.prompt for row in rows], "completion": [row.response for row in rows]}
+        )
+    columns: dict[str, list[Any]] = {
+        "prompt": [list(row.messages[:-1]) for row in rows],
+        "completion": [[row.messages[-1]] for row in rows],
+    }
+    asked = [renderer.template_kwargs(row) for row in rows]
+    if any(set(each) != set(asked[0]) for each in asked):
+        raise DataError(
+            f"chat_template_kwargs differ by row, which cannot be trained with train.extra.{why}. "
+            f"Leave {why} out, or give every row the same names."
+        )
+    if asked and asked[0]:
+        columns["chat_template_kwargs"] = asked
+    if any(row.tools for row in rows):
+        columns["tools"] = [json.dumps(row.tools) if row.tools else None for row in rows]
+    return Dataset.from_dict(columns)
 
 
 def count_patterns(rows: Sequence[Row], patterns: Patterns) -> dict[str, int]:

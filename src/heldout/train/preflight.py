@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +16,17 @@ from typing import Any
 
 from heldout.config import nested
 from heldout.derive.preflight import Estimate, Preflight, Shown, Span
-from heldout.errors import DataError, EmptySet
+from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
 from heldout.evals.fixed_set import FixedSet, most_tokens
 from heldout.evals.marks import Marks, written_in
 from heldout.evals.options import EvalOptions
 from heldout.evals.overlap import repeated, shared
+from heldout.evals.rendering import Renderer
 from heldout.evals.rows import Keys, Row, read_rows
 from heldout.evals.training_rows import IGNORED, Tally, TokenFacts, evenly_spaced
 from heldout.records import Data, EvalSet, Level, Run, Verdict
 from heldout.train.arguments import complete, lora_config, training_arguments
-from heldout.train.data import load_rows, renderable
+from heldout.train.data import load_rows
 from heldout.train.estimate import (
     checkpoint_bytes,
     evaluation_steps,
@@ -35,7 +36,15 @@ from heldout.train.estimate import (
     tokens_in,
 )
 from heldout.train.model import load_config, load_tokenizer, load_weights
-from heldout.train.tokens import Tokens, made_otherwise, tokens_of
+from heldout.train.tokens import (
+    Text,
+    Tokens,
+    made_otherwise,
+    rendered,
+    sentences,
+    tokens_of,
+    training_renderer,
+)
 from heldout.verdicts.judge import Judge, all_rules
 from heldout.verdicts.life import ACTIVE, LEVELS
 
@@ -55,11 +64,35 @@ class Sets:
     """The training rows that can be used."""
     left_out: Sequence[str] = ()
     """A sentence for each training line that cannot be read."""
+    renderer: Renderer | None = None
+    texts: Sequence[Text] = ()
+    """The rows that can be rendered, as training writes them."""
+    refused: Sequence[tuple[Row, HeldoutError]] = ()
+    """The rows that cannot, each with the reason."""
     tokenizer: Any = None
     config: Any = None
     held_out: Sequence[Row] = ()
     fixed: FixedSet | None = None
     about: EvalSet | None = None
+
+    def shown_to(self, tokenizer: Any, config: Any, renderer: Renderer) -> Sets:
+        """The same as this tokenizer renders the training rows, for a model of this config."""
+        texts, refused = rendered(self.rows, renderer)
+        return replace(
+            self,
+            tokenizer=tokenizer,
+            config=config,
+            renderer=renderer,
+            texts=texts,
+            refused=refused,
+        )
+
+    def load(
+        self, options: EvalOptions, path: str | Path, most: int, rows: Iterable[Row] = ()
+    ) -> FixedSet:
+        """The held-out set, rendered as training is; raises what `fixed_set.load` raises."""
+        template = self.renderer.style.training_template if self.renderer else None
+        return options.load(path, self.tokenizer, self.config, most, rows, template)
 
     def compared_with(self, fixed: FixedSet) -> Sets:
         """The same with this held-out set."""
@@ -81,7 +114,9 @@ def check(settings: Mapping[str, Any], time_it: bool = False, sized: bool = True
     rows, left_out = load_rows(settings["data.train"], keys)
     sets = Sets(rows=rows, left_out=left_out)
     if settings["model.name"]:
-        sets = replace(sets, tokenizer=load_tokenizer(settings), config=load_config(settings))
+        tokenizer, args = load_tokenizer(settings), training_arguments(settings, Path())
+        renderer = training_renderer(tokenizer, args, settings["data.template_kwargs"])
+        sets = sets.shown_to(tokenizer, load_config(settings), renderer)
     sets = _with_held_out(settings, sets)
     found = look(settings, sets, sized)
     if time_it and sets.fixed:
@@ -117,12 +152,12 @@ def before_training(settings: Mapping[str, Any], sets: Sets) -> Data | None:
 
 def look(settings: Mapping[str, Any], sets: Sets, sized: bool = True) -> Preflight:
     """Gather the facts of both sets and judge them."""
-    texts, rows = _texts(sets, settings["data.train"])
-    facts, examples, remarks = _tokens(settings, sets, rows)
+    texts = _texts(sets, settings["data.train"])
+    facts, examples, remarks = _tokens(settings, sets)
     data = Data(
         time=time.time(),
         path=str(settings["data.train"]),
-        rows=len(sets.rows),
+        rows=len(sets.rows) - sum(isinstance(error, DataError) for _, error in sets.refused),
         looked_at=facts.looked_at if facts else 0,
         tokens=facts.tokens if facts else 0,
         label_tokens=facts.label_tokens if facts else 0,
@@ -149,7 +184,7 @@ def look(settings: Mapping[str, Any], sets: Sets, sized: bool = True) -> Preflig
         examples=examples,
         ends=[str(token) for token in tokenizer.convert_ids_to_tokens(ends)] if ends else [],
         template=bool(tokenizer.chat_template) if tokenizer is not None else None,
-        left_out=list(sets.left_out),
+        left_out=[*sets.left_out, *sentences(sets.refused)],
     )
 
 
@@ -166,15 +201,15 @@ def _with_held_out(settings: Mapping[str, Any], sets: Sets) -> Sets:
         about = EvalSet(path=str(path), hash="", n=len(rows), skipped=skipped)
         return replace(sets, held_out=rows, about=about)
     try:
-        fixed = options.load(path, sets.tokenizer, sets.config, most, sets.rows)
+        fixed = sets.load(options, path, most, sets.rows)
     except EmptySet as error:
         about = EvalSet(path=str(path), hash="", n=0, skipped=[str(error)])
         return replace(sets, about=about)
     return sets.compared_with(fixed)
 
 
-def _texts(sets: Sets, path: str | Path) -> tuple[Tally, Sequence[Row]]:
-    """What the texts show without a tokenizer, and the rows that will be trained."""
+def _texts(sets: Sets, path: str | Path) -> Tally:
+    """What the texts show without their tokens."""
     tally = Tally()
     tally.looked_for("unusable", "duplicate")
     for sentence in sets.left_out:
@@ -187,18 +222,11 @@ def _texts(sets: Sets, path: str | Path) -> tuple[Tally, Sequence[Row]]:
         for i in dict.fromkeys(answered or asked):
             kind = "leaked" if answered else "leaked_prompt"
             tally.add(kind, row.line, sets.held_out[i].line)
-    if sets.tokenizer is None:
-        return tally, sets.rows
-    try:
-        fit, _ = renderable(sets.rows, sets.tokenizer)
-    except DataError:
-        fit = []
-    tally.looked_for("no_template")
-    kept = {id(row) for row in fit}
-    for row in sets.rows:
-        if id(row) not in kept:
-            tally.add("no_template", row.line)
-    return tally, fit
+    if sets.tokenizer is not None:
+        tally.looked_for("no_template")
+    for row, error in sets.refused:
+        tally.add("no_template" if isinstance(error, ModelError) else "unusable", row.line)
+    return tally
 
 
 def _line_in(sentence: str, path: str) -> int:
@@ -207,11 +235,12 @@ def _line_in(sentence: str, path: str) -> int:
 
 
 def _tokens(
-    settings: Mapping[str, Any], sets: Sets, rows: Sequence[Row]
+    settings: Mapping[str, Any], sets: Sets
 ) -> tuple[TokenFacts | None, list[Shown], list[str]]:
     """The facts of the rows' tokens, some rows to show, and what could not be looked at."""
-    if sets.tokenizer is None:
+    if sets.renderer is None:
         return None, [], [NO_MODEL]
+    rows = sets.texts
     args = training_arguments(settings, Path(settings["output.runs"]))
     otherwise = made_otherwise(args)
     if otherwise:
@@ -223,7 +252,7 @@ def _tokens(
     shown = {indices[i] for i in evenly_spaced(len(indices), EXAMPLES)}
     examples = []
     chosen = [rows[i] for i in indices]
-    for i, tokens in zip(indices, tokens_of(chosen, sets.tokenizer, args), strict=True):
+    for i, tokens in zip(indices, tokens_of(chosen, sets.renderer, args), strict=True):
         strange = _strange(tokens.row, sets.tokenizer, marks)
         facts.add(tokens.row.line, tokens.ids, tokens.labels, tokens.length, strange)
         if i in shown:

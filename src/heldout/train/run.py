@@ -12,6 +12,7 @@ from trl import SFTTrainer
 
 from heldout.adapters.huggingface import Monitor
 from heldout.config import nested
+from heldout.errors import DataError
 from heldout.evals.options import EvalOptions
 from heldout.evals.rows import Keys
 from heldout.rules import load_rules
@@ -19,9 +20,10 @@ from heldout.signals.moment import SignalOptions
 from heldout.store.runs import new_run
 from heldout.train.arguments import complete, lora_config, training_arguments
 from heldout.train.checkpoints import CHECKPOINTS
-from heldout.train.data import as_dataset, count_patterns, load_rows, renderable
+from heldout.train.data import as_conversations, as_dataset, count_patterns, load_rows
 from heldout.train.model import load_config, load_tokenizer, load_weights
 from heldout.train.preflight import Sets, before_training
+from heldout.train.tokens import made_otherwise, sentences, tokens_of, training_renderer
 from heldout.views.notify.channel import channels
 from heldout.views.notify.options import NotifyOptions
 from heldout.watch import Listener
@@ -46,17 +48,27 @@ def train(
     notify = NotifyOptions.of(settings)
     channels(notify)  # addresses that cannot be used end it here, before anything is loaded
     rows, skipped = load_rows(settings["data.train"], keys)
-    training_arguments(settings, Path(settings["output.runs"]))
+    args = training_arguments(settings, Path(settings["output.runs"]))
     if settings["train.threads"]:
         torch.set_num_threads(settings["train.threads"])
     tokenizer, config = load_tokenizer(settings), load_config(settings)
     options = EvalOptions.of(settings)
-    fixed = options.load(settings["eval.data"], tokenizer, config, settings["eval.max_samples"])
+    renderer = training_renderer(tokenizer, args, settings["data.template_kwargs"])
+    sets = Sets(rows=rows, left_out=skipped).shown_to(tokenizer, config, renderer)
+    fixed = sets.load(options, settings["eval.data"], settings["eval.max_samples"])
     data = None
     if settings["check.data"]:
-        sets = Sets(rows=rows, left_out=skipped, tokenizer=tokenizer, config=config)
         data = before_training(settings, sets.compared_with(fixed))
-    rows, unfit = renderable(rows, tokenizer)
+    unfit = sentences(sets.refused)
+    if not sets.texts:
+        raise DataError(f"{settings['data.train']}: no usable example. " + " ".join(unfit[:5]))
+    rows = [text.row for text in sets.texts]
+    otherwise = made_otherwise(args)
+    dataset = (
+        as_conversations(rows, renderer, otherwise)
+        if otherwise
+        else as_dataset(tokens_of(sets.texts, renderer, args))
+    )
     model = load_weights(settings)
     runs = Path(settings["output.runs"])
     name = settings["output.run"] or new_run(runs)
@@ -92,7 +104,7 @@ def train(
     trainer = SFTTrainer(
         model=model,
         args=training_arguments(settings, folder / CHECKPOINTS),
-        train_dataset=as_dataset(rows, tokenizer),
+        train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(settings),
         callbacks=[monitor],

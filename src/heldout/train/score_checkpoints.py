@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from heldout.adapters.training_template import training_template
 from heldout.derive.history import History
 from heldout.derive.patterns import get_default_patterns
 from heldout.errors import HeldoutError, ModelError
@@ -169,7 +171,11 @@ def _load_set(
             f"{', '.join(others)}: another tokenizer or chat template than in {folder}, whose is used"
         )
     fixed = EvalOptions.of(settings).load(
-        settings["eval.data"], tokenizer, load_config(settings), settings["eval.max_samples"]
+        settings["eval.data"],
+        tokenizer,
+        load_config(settings),
+        settings["eval.max_samples"],
+        training_template=training_template(SimpleNamespace(**settings["train.extra"]), tokenizer),
     )
     return fixed, tokenizer
 

@@ -1,19 +1,22 @@
-"""The training set's tokens and labels as TRL's SFTTrainer makes them, before it cuts or drops any.
+"""The training set's texts, tokens and labels as TRL's SFTTrainer makes them, before it cuts or drops any.
 
-Done here for whole batches of rows and with the lines they come from, since the SFTTrainer drops rows
-that the cut leaves without a label and says nothing. A test compares every row with the SFTTrainer's.
+Made here, by the rendering that scores the held-out set too, since the SFTTrainer drops rows that the cut
+leaves without a label and says nothing, and ends at the first row that the chat template refuses. A test
+compares every row with the SFTTrainer's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from trl import SFTConfig
 
-from heldout.errors import DataError
+from heldout.adapters.training_template import training_template
+from heldout.errors import DataError, HeldoutError
+from heldout.evals.rendering import Renderer, Style, common
 from heldout.evals.rows import Row
 from heldout.evals.training_rows import IGNORED, Ids
 
@@ -23,6 +26,15 @@ BATCH = 512
 """Rows tokenised together."""
 OTHERWISE = ("packing", "assistant_only_loss", "chat_template_path", "dataset_kwargs")
 """Fields of SFTConfig with which rows are made in ways that only the SFTTrainer knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """One row as training writes it: its prompt with the generation prompt, and the whole."""
+
+    row: Row
+    prompt: str
+    whole: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,56 +54,66 @@ def made_otherwise(args: SFTConfig) -> str:
     return next((name for name in OTHERWISE if getattr(args, name, None)), "")
 
 
-def tokens_of(rows: Sequence[Row], tokenizer: Any, args: SFTConfig) -> Iterator[Tokens]:
-    """Yield each row's tokens and labels; raises `DataError` where the chat template refuses one."""
+def training_renderer(
+    tokenizer: Any, args: SFTConfig, template_kwargs: Mapping[str, Any]
+) -> Renderer:
+    """What renders training rows; gives the tokenizer the end token that `args` name, as TRL does."""
+    if args.eos_token:
+        tokenizer.eos_token = args.eos_token
+    style = Style(
+        template_kwargs=template_kwargs, training_template=training_template(args, tokenizer)
+    )
+    return Renderer(tokenizer, style)
+
+
+def rendered(
+    rows: Sequence[Row], renderer: Renderer
+) -> tuple[list[Text], list[tuple[Row, HeldoutError]]]:
+    """Each row's texts, and the rows that cannot be rendered with the reason.
+
+    The chat template refuses them (`DataError`), or they are conversations and there is no template
+    (`ModelError`): their earlier turns would be lost without a word.
+    """
+    texts, refused = [], []
+    for row in rows:
+        try:
+            prompt, whole = renderer.texts(row)
+        except HeldoutError as error:
+            refused.append((row, error))
+        else:
+            texts.append(Text(row=row, prompt=prompt, whole=whole))
+    return texts, refused
+
+
+def sentences(refused: Sequence[tuple[Row, HeldoutError]]) -> list[str]:
+    """What is said of rows that cannot be rendered: place, reason, remedy."""
+    remedy = ". Change or remove this line."
+    return [
+        f"{row.place}: {error}" + (remedy if isinstance(error, DataError) else "")
+        for row, error in refused
+    ]
+
+
+def tokens_of(texts: Sequence[Text], renderer: Renderer, args: SFTConfig) -> Iterator[Tokens]:
+    """Yield each row's tokens and labels."""
     only_answer = args.completion_only_loss is not False
     kept = slice(args.max_length)
-    for first in range(0, len(rows), BATCH):
-        batch = rows[first : first + BATCH]
-        prompts, wholes = _tokenised(batch, tokenizer, args.eos_token or tokenizer.eos_token)
-        for row, prompt, whole in zip(batch, prompts, wholes, strict=True):
-            ids = np.asarray(whole, dtype=np.int64)
-            labels = ids.copy()
+    special = not renderer.templated  # a template writes its own
+
+    def ids(written: list[str]) -> list[list[int]]:
+        return list(renderer.tokenizer(written, add_special_tokens=special)["input_ids"])
+
+    for first in range(0, len(texts), BATCH):
+        batch = texts[first : first + BATCH]
+        prompts = ids([text.prompt for text in batch])
+        wholes = ids([text.whole for text in batch])
+        for text, prompt, whole in zip(batch, prompts, wholes, strict=True):
+            labels = np.asarray(whole, dtype=np.int64)
             if only_answer:
-                labels[: _common(np.asarray(prompt, dtype=np.int64), ids)] = IGNORED
-            yield Tokens(row=row, ids=ids[kept], labels=labels[kept], length=len(ids))
-
-
-def _tokenised(
-    rows: Sequence[Row], tokenizer: Any, eos: str | None
-) -> tuple[list[list[int]], list[list[int]]]:
-    """The token ids of the prompts, and of the whole rows."""
-    if tokenizer.chat_template:
-        asked = [_rendered(row, tokenizer, whole=False) for row in rows]
-        said = [_rendered(row, tokenizer, whole=True) for row in rows]
-    else:
-        asked = [row.prompt for row in rows]
-        said = [row.prompt + _ended(row.response, eos) for row in rows]
-    special = not tokenizer.chat_template  # a template writes its own
-
-    def ids(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=special)["input_ids"])
-
-    return ids(asked), ids(said)
-
-
-def _rendered(row: Row, tokenizer: Any, whole: bool) -> str:
-    messages = list(row.messages if whole else row.messages[:-1])
-    try:
-        return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=not whole)
-        )
-    except Exception as error:  # a template is a program of its own and may refuse a role
-        remedy = "Change or remove this line."
-        raise DataError(f"{row.place}: the chat template refuses it: {error}. {remedy}") from error
-
-
-def _ended(text: str, eos: str | None) -> str:
-    return text if not eos or text.endswith(eos) else text + eos
-
-
-def _common(a: Ids, b: Ids) -> int:
-    """The number of first tokens that both have."""
-    n = min(len(a), len(b))
-    unlike = np.flatnonzero(a[:n] != b[:n])
-    return int(unlike[0]) if len(unlike) else n
+                labels[: common(prompt, whole)] = IGNORED
+            yield Tokens(
+                row=text.row,
+                ids=np.asarray(whole, dtype=np.int64)[kept],
+                labels=labels[kept],
+                length=len(whole),
+            )

@@ -1,7 +1,8 @@
 """Lines of the training set or of the held-out set are left out.
 
 Checks: lines that could not be read as an example: no JSON, no answer, an answer of nothing but its end, a
-conversation part that is no text, a copy of another held-out example, a prompt that is too long to score.
+conversation part that is no text, a conversation that the chat template refuses (a system message with
+Gemma's), a copy of another held-out example, a prompt that is too long to score.
 
 Why: what is left out is neither trained nor measured, and the scores are of a smaller set than you think.
 
@@ -46,7 +47,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         part = share(rows.n, lines)
         found.append(
             Finding(
-                level="warning" if part > limits.some else "info",
+                level="error" if not data.rows else "warning" if part > limits.some else "info",
                 message=f"Left out of training: {counted(data, rows, lines)}",
                 action="Mend or remove these lines: heldout check tells what is wrong with each.",
                 evidence={"rows": rows.n, "share": part, "ids": rows.rows},
