@@ -16,7 +16,13 @@ import tiny
 import torch
 from accelerate.utils import DistributedType
 from datasets import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 from watched import collate, encoded
 
@@ -492,33 +498,92 @@ def test_a_journal_in_use_is_said_and_training_goes_on(
     assert "another process is writing this journal" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("make", "method"),
-    [
-        (make, method)
-        for make in load(heldout.signals.each, "SIGNAL")
-        for method in (
-            *("__init__", "begin", "forward", "before_update", "step", "records", "log", "missing"),
-            *("state", "end", *(["collect"] if make.width else [])),
-        )
-    ],
+SIGNALS = load(heldout.signals.each, "SIGNAL")
+HOOKS = (
+    *("__init__", "begin", "forward", "collect", "before_update", "step", "records", "log"),
+    *("missing", "state", "end"),
 )
-def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
-    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, make: Any, method: str
-) -> None:
-    def fail(*args: Any) -> None:
-        raise RuntimeError("broken on purpose")
+"""What a signal is asked for."""
 
-    monkeypatch.setattr(make, method, fail)
-    run = trainer(
-        tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, None), max_steps=2, save_steps=2
-    )
-    run.train()
-    assert run.state.global_step == 2
-    assert ["broken on purpose" in note for note in notes(tmp_path, "failure")] == [True]
-    others = {r.step for r in journal(tmp_path) if isinstance(r, Sample)}
-    assert others == {1, 2}
-    assert history(tmp_path).alerts["watch-incomplete", "failure"].state == "open"
+
+def has(make: Any, hook: str) -> bool:
+    return hook != "collect" or bool(make.width)
+
+
+def fail(*args: Any) -> None:
+    raise RuntimeError("broken on purpose")
+
+
+def two_steps(run: Trainer, batch: dict[str, torch.Tensor], monitor: Any) -> None:
+    """Two real steps of the Trainer's model, with the callback called as the Trainer calls it."""
+    state, control, model = TrainerState(max_steps=2), TrainerControl(), run.model
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    given = {"model": model, "processing_class": run.processing_class, "optimizer": optimizer}
+
+    def tell(event: str, **more: Any) -> None:
+        getattr(monitor, f"on_{event}")(run.args, state, control, **given, **more)
+
+    tell("train_begin")
+    for state.global_step in (0, 1):
+        tell("step_begin")
+        loss = model(**batch).loss
+        loss.backward()
+        tell("pre_optimizer_step")
+        optimizer.step()
+        optimizer.zero_grad()
+        state.global_step += 1
+        tell("step_end")
+        tell("log", logs={"loss": loss.item(), "grad_norm": 1.0, "learning_rate": 1e-2})
+        (Path(run.args.output_dir) / f"checkpoint-{state.global_step}").mkdir(exist_ok=True)
+        tell("save")
+    tell("train_end")
+
+
+def test_a_signal_that_fails_is_switched_off_and_nothing_reaches_the_trainer(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every signal in every hook, each in a run of its own."""
+    model = tiny.lora_model(layers=1, target_modules=["q_proj"])
+    run, wrong = trainer(tmp_path, tokenizer, model), []
+    run.model.train()
+    batch = collate(list(run.eval_dataset))
+    (tmp_path / "out").mkdir(exist_ok=True)
+    for make in SIGNALS:
+        for hook in filter(lambda hook: has(make, hook), HOOKS):
+            name = make.__module__.rsplit(".", 1)[-1]
+            folder = tmp_path / name / hook
+            with monkeypatch.context() as broken:
+                broken.setattr(make, hook, fail)
+                two_steps(run, batch, watch(folder, None))
+            failed = f"{name} failed: RuntimeError: broken on purpose"
+            failures = [note.startswith(failed) for note in notes(folder, "failure")]
+            steps = {r.step for r in journal(folder) if isinstance(r, Sample)}
+            told = history(folder).alerts["watch-incomplete", "failure"].state
+            assert_replay_equals_live(folder)
+            if failures != [True] or steps != {1, 2} or told != "open":
+                wrong.append((name, hook, failures, steps, told))
+    assert wrong == []
+
+
+def test_a_whole_training_is_bit_equal_when_every_signal_fails_each_in_another_hook(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trajectories = []
+    for watched in (False, True):
+        seen, callbacks = Trajectory(), []
+        if watched:
+            for i, make in enumerate(SIGNALS):
+                hooks = [hook for hook in HOOKS if has(make, hook)]
+                monkeypatch.setattr(make, hooks[i % len(hooks)], fail)
+            callbacks = [watch(tmp_path, None)]
+        model = tiny.lora_model(lora_dropout=0.2)
+        run = trainer(tmp_path / str(watched), tokenizer, model, seen, *callbacks)
+        run.train()
+        assert run.state.global_step == STEPS
+        trajectories.append(seen.rows)
+    assert trajectories[0] == trajectories[1]
+    assert len(notes(tmp_path, "failure")) == len(SIGNALS)
+    assert all("broken on purpose" in note for note in notes(tmp_path, "failure"))
     assert_replay_equals_live(tmp_path)
 
 

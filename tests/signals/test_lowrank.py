@@ -130,7 +130,8 @@ def test_factors_that_cancel_cost_no_digits_but_those_beyond_float64(
     b, a = cast(mixed(factors(seed, out, 20, r, spread=10**spread), seed + 1, 10**gauge), dtype)
     b64, a64 = b.double(), a.double()
     cancelling = ((b64.norm() * a64.norm()) / (b64 @ a64).norm()).square().item()
-    assert_right((b, a), rel=max(1e-5, 1e-15 * cancelling))
+    # 1e-15 with one processor's kernels, 2.5e-15 with another's
+    assert_right((b, a), rel=max(1e-5, 5e-15 * cancelling))
 
 
 @pytest.mark.parametrize("level", ["medium", "high"])
@@ -172,7 +173,7 @@ def test_the_rank_of_experts_is_a_mean_over_those_that_moved() -> None:
     each = [read((b[i : i + 1], a[i : i + 1]))[0] for i in range(4)]
     whole = read((b, a))[0]
     assert whole.square == pytest.approx(sum(size.square for size in each))
-    assert whole.spectral == max(size.spectral for size in each)
+    assert whole.spectral == pytest.approx(max(size.spectral for size in each), rel=1e-12)
     assert whole.rank == pytest.approx(sum(size.rank for size in each) / 3)
 
 
@@ -280,7 +281,9 @@ def test_float64_is_for_movements_that_cancel(
     now = step(*before)
     change = (now[0].double() - before[0].double()) @ now[1].double()
     change += before[0].double() @ (now[1].double() - before[1].double())
-    assert_is(read(difference(now, before))[0], materialised(change, 32))
+    # the terms that cancel are 2e5 times as large as what is left: float64 errs by 2.3e-5
+    rel = 1e-4 if cancels else 1e-5
+    assert_is(read(difference(now, before))[0], materialised(change, 32), rel)
     assert bool(asked) == cancels
 
 
