@@ -19,7 +19,7 @@ from heldout import records
 from heldout.config import REQUIRED, SETTINGS
 from heldout.evals.evaluate import METRICS
 from heldout.folder import load
-from heldout.records import Metric
+from heldout.names import KNOWN
 from heldout.signals.each import lora_layers
 from heldout.verdicts.rule import Rule
 
@@ -29,17 +29,20 @@ NOTICE = "<!-- Written by docs/generate.py; edit the code it comes from. -->\n"
 
 def metrics() -> str:
     """Every number heldout records."""
-    found: list[Metric] = list(METRICS)
+    found = {metric.name: metric for metric in (*KNOWN.values(), *METRICS)}
     for signal in load(heldout.signals.each, "SIGNAL"):
-        found += signal.metrics
+        found |= {metric.name: metric for metric in signal.metrics}
     lines = [
         "# Metrics\n",
         NOTICE,
-        "Every number in a journal, by name. What the LoRA layers' table holds comes after it.\n",
+        "The numbers that heldout itself records, by name. Every other one that the Trainer logs is recorded",
+        "too, under its own name in small letters (`eval_` as `eval/`): `eval/accuracy`, `rewards/margins`,",
+        "`kl`, `my/metric`; with `/logged` behind it where heldout has one of that name itself.",
+        "What the LoRA layers' table holds comes after it.\n",
         "| name | what it is | unit | better | where it comes from | what it costs |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for metric in sorted(found, key=lambda metric: metric.name):
+    for metric in sorted(found.values(), key=lambda metric: metric.name):
         better = {"higher": "higher", "lower": "lower", "none": ""}[metric.direction]
         name, cost = f"`{metric.name}`", metric.cost
         lines.append(

@@ -40,14 +40,15 @@ OURS = {
     "errors": set(),
     "folder": set(),
     "config": {"errors", "records", "verdicts"},
+    "names": {"records"},
     "stats": set(),
-    "store": {"records", "errors", "folder"},
+    "store": {"records", "errors", "folder", "names"},
     "derive": {"records", "stats"},
     "verdicts": {"records", "derive", "stats", "folder"},
     "signals": {"records", "errors", "folder"},
     "evals": {"records", "errors", "stats"},
     "views": {"records", "errors", "folder", "store", "derive", "evals"},
-    "watch": {"records", "errors", "folder", "store", "derive", "verdicts", "signals", "evals"},
+    "watch": {"records", "names", "store", "derive", "verdicts", "signals", "evals"},
 }
 """Which parts of heldout a part may import besides itself. Parts not listed may import any."""
 
@@ -56,6 +57,7 @@ THEIRS = {
     "errors": set(),
     "folder": set(),
     "config": {"yaml"},
+    "names": set(),
     "stats": {"numpy", "scipy"},
     "store": {"msgspec", "tensorboard", "wandb"},
     "derive": {"msgspec", "numpy"},

@@ -25,7 +25,8 @@ from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.evals.evaluate import Evaluator
 from heldout.evals.fixed_set import Example
 from heldout.evals.ranks import Ranks
-from heldout.records import AnyRecord, Checkpoint, Data, EvalResult, Note, Run, Sample
+from heldout.names import Names, is_summary, metric
+from heldout.records import AnyRecord, Checkpoint, Data, EvalResult, Metric, Note, Run, Sample
 from heldout.signals.collection import Kept, Numbers, Signals, on_host, width
 from heldout.signals.laps import OF_THE_STEP, Laps
 from heldout.signals.moment import Batch, Moment, SignalOptions, Start
@@ -240,6 +241,9 @@ class Watch:
         self._late: list[Sample] = []
         self._held: Sample | None = None
         """The last step's numbers, while the Trainer is about to log the same step."""
+        self._names: Names | None = None
+        self._explained: set[str] = set()
+        """The names of logged numbers whose `Metric` this process has written."""
         self._said_missing = False
         self._warned = False
         self._owed: list[AnyRecord] = []
@@ -330,15 +334,16 @@ class Watch:
 
     def log(self, step: int, logs: Mapping[str, object]) -> None:
         """The loop logged numbers by its own names at `step`."""
-        values = self._signals.log(
-            {name: float(x) for name, x in logs.items() if isinstance(x, (int, float))}
-        )
+        numbers = {} if is_summary(logs) else numbers_in(logs)
+        logged, new = self._by_our_names(numbers)
+        values = {**self._signals.log(numbers), **logged}
         if self._kept and self.together.alone:
             self._record(self._sums(), hold=True)
         held = self._held
         if held is not None and held.step == step:
             values, self._held = {**held.values, **values}, None
         self.settle()
+        self._write(list(new))
         if values:
             self._late.append(Sample(step=step, time=time.time(), values=values))
         if not self._kept:  # else behind the steps that other processes still have to add to
@@ -431,6 +436,18 @@ class Watch:
             self.note(moments[-1].step, "failure", text)
         return values
 
+    def _by_our_names(self, numbers: Mapping[str, float]) -> tuple[dict[str, float], list[Metric]]:
+        """What the loop logged under heldout's names, and what those of them mean that are new."""
+        if self._names is None:
+            own = [*self._signals.metrics, *EVAL_METRICS]
+            self._names = Names({each.name for each in own})
+        named = self._names.of(numbers)
+        pairs = {name: theirs for theirs, ours in named.items() for name in ours}
+        new = [name for name in pairs if name not in self._explained]
+        self._explained.update(new)
+        values = {name: numbers[theirs] for name, theirs in pairs.items()}
+        return values, [metric(name, pairs[name]) for name in new]
+
     def _stop_if_decided(self, step: int) -> None:
         decision = self.history.decision
         if decision is None or decision.action not in STOPPING or self.together.wanted:
@@ -508,6 +525,20 @@ class Watch:
                 text = f"{part} failed: {type(error).__name__}: {error}"
                 self.note(self._latest(), "failure", text)
             return None
+
+
+def numbers_in(logs: Mapping[str, object]) -> dict[str, float]:
+    """The numbers among what a loop logs: Python's, numpy's, tensors of one element, True and False."""
+    found = {}
+    for name, value in logs.items():
+        if type(value) is float:
+            found[name] = value
+        elif hasattr(value, "__float__"):
+            try:
+                found[name] = float(value)
+            except (TypeError, ValueError, OverflowError, RuntimeError):
+                continue  # many elements, or an integer beyond every float
+    return found
 
 
 def _log_failure(name: str, error: Exception) -> None:

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from heldout.derive.history import History
 from heldout.errors import DataError
+from heldout.names import named
 from heldout.records import AnyRecord, Checkpoint, Metric, Note, Run, Sample, decode, encode
-from heldout.signals.each.trainer_log import NAMES
 from heldout.store.foreign import open_any
-from heldout.store.names import named
 from heldout.store.numbers import step_of
 from heldout.store.reader import Row
 from heldout.store.timeline import Timeline
@@ -78,11 +77,6 @@ def test_a_trainer_state_becomes_a_run_with_heldouts_own_names(tmp_path: Path) -
     assert [decode(encode(record)) for record in records] == records
 
 
-def test_its_names_are_those_a_watched_run_has() -> None:
-    ours = named(NAMES)
-    assert {theirs: NAMES[theirs] in ours[theirs] for theirs in NAMES} == dict.fromkeys(NAMES, True)
-
-
 @pytest.mark.parametrize(
     ("rows", "changes", "ended"),
     [
@@ -133,11 +127,12 @@ def test_what_is_no_number_is_left_out_and_told(tmp_path: Path) -> None:
     samples = of(records, Sample)
     assert [each.step for each in samples] == [1, 2]
     assert math.isnan(samples[0].values["loss/logged"])
+    assert samples[0].values["flag"] == 1.0
     assert samples[1].values == {"loss/logged": 0.5}
     told = "\n".join(said(records))
     assert "5 rows of log_history left out: row 2 is 'not a row'" in told
     assert "'left' holds no number 2 times (first in row 1: '59h')" in told
-    for name in ("flag", "none", "many", "huge"):
+    for name in ("none", "many", "huge"):
         assert f"{name!r} holds no number 1 times" in told
     assert "2 numbers are written as text" in told
 

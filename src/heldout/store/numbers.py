@@ -20,10 +20,9 @@ class Numbers:
     def of(self, name: str, value: Any, where: str) -> float | None:
         """`value` as a float, None where it is no number; `where` is its place, as "row 3".
 
-        Text that spells a number counts as one. True and False do not: as 1 and 0 they would make
-        a curve that means nothing.
+        Text that spells a number counts as one; True and False are 1 and 0, as in a run that is watched.
         """
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        if isinstance(value, int | float | str):
             try:
                 number = float(value)
             except (ValueError, OverflowError):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from heldout.names import SUMMARY, is_summary
+
 SETTINGS = {
     "learning_rate": "learning_rate",
     "warmup_steps": "warmup_steps",
@@ -18,8 +20,6 @@ SETTINGS = {
     "num_train_epochs": "num_train_epochs",
 }
 """Its names for the settings that rules ask for, and those of `Run.training`."""
-SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
-"""What it logs once, after the last step; `train_loss` beside them is a mean over the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def arguments(config: Mapping[str, Any]) -> Arguments:
 def summary(values: Mapping[str, Any]) -> dict[str, str]:
     """The last words among `values`, `train/` prefixed or not; {} where there are none."""
     plain = {name.removeprefix("train/"): value for name, value in values.items()}
-    if not any(name in plain for name in SUMMARY):
+    if not is_summary(plain):
         return {}
     return {name: str(plain[name]) for name in (*SUMMARY, "train_loss") if name in plain}
 

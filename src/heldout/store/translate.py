@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from heldout.names import EVAL_LOSS, LOSS, RATE, first_of, metric, named
 from heldout.records import AnyRecord, Checkpoint, Metric, Note, Run, Sample
-from heldout.store.names import EVAL_LOSS, LOSS, RATE, first_of, metric, named
 from heldout.store.reader import Log, Row
 from heldout.store.timeline import Timeline
 

@@ -1,9 +1,9 @@
-"""What foreign logs call a number, and what heldout calls it."""
+"""What a Trainer or a foreign log calls a number, and what heldout calls it: one table, live and offline."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from heldout.records import Direction, Metric
 
@@ -26,10 +26,15 @@ SYNONYMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Their names for one number, in any case, of which the first found counts; and ours."""
 
+SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
+"""What the Trainer logs once, after the last step; `train_loss` beside them is a mean over the run."""
+
 HIGHER = ("accuracy", "f1", "precision", "recall", "rouge", "bleu", "exact_match", "auc")
 LOWER = ("loss", "perplexity", "wer", "cer", "error")
 
-_KNOWN = {
+SOURCE = "the Trainer's log, or the foreign log that was read"
+
+KNOWN = {
     metric.name: metric
     for metric in (
         Metric(
@@ -37,16 +42,17 @@ _KNOWN = {
             title="Logged loss",
             unit="nats",
             direction="lower",
-            help="The training loss the log holds: usually a mean over a logging window.",
-            source="the run's log",
+            help="The training loss that the Trainer or the log gives: usually a mean over a logging window, "
+            "from which NaN is left out.",
+            source=SOURCE,
         ),
         Metric(
             name="loss/trainer_eval",
             title="Trainer's eval loss",
             unit="nats",
             direction="lower",
-            help="The evaluation loss the log holds: usually a mean of batch means.",
-            source="the run's log",
+            help="The Trainer's own evaluation loss: a mean of batch means, non-finite ones left out.",
+            source=SOURCE,
         ),
         Metric(
             name="grad/norm",
@@ -54,23 +60,23 @@ _KNOWN = {
             unit="",
             direction="none",
             help="Norm of all gradients before clipping.",
-            source="the run's log",
+            source=SOURCE,
         ),
         Metric(
             name="learning_rate",
             title="Learning rate",
             unit="",
             direction="none",
-            help="The learning rate the log holds; steps between its rows are not known.",
-            source="the run's log",
+            help="The learning rate that the log gives; steps between its rows are not known.",
+            source=SOURCE,
         ),
         Metric(
             name="learning_rate/logged",
             title="Logged learning rate",
             unit="",
             direction="none",
-            help="The learning rate the log holds.",
-            source="the run's log",
+            help="The learning rate that the log gives.",
+            source=SOURCE,
         ),
         Metric(
             name="epoch",
@@ -78,30 +84,63 @@ _KNOWN = {
             unit="epochs",
             direction="none",
             help="Passes over the training set so far.",
-            source="the run's log",
+            source=SOURCE,
         ),
     )
 }
 
 
+class Names:
+    """Our names for the numbers of one log, given as they are first seen and kept from then on.
+
+    `taken` are names that mean something else in this run: a number of the log that would have one of them
+    is called the same with `/logged` behind it.
+    """
+
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        self._foreign = frozenset(taken)
+        self._taken = {*KNOWN, *taken}
+        self._found: dict[str, tuple[str, ...]] = {}
+
+    def of(self, theirs: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Our names by theirs. No two of theirs come to share one of ours."""
+        names = list(dict.fromkeys(theirs))
+        if new := [name for name in names if name not in self._found]:
+            self._name(new)
+        return {name: self._found[name] for name in names}
+
+    def _name(self, new: list[str]) -> None:
+        given = {name for ours in self._found.values() for name in ours}
+        for synonyms, ours in SYNONYMS:
+            first = first_of(synonyms, new)
+            free = tuple(name for name in ours if name not in self._foreign)
+            if first is not None and free and given.isdisjoint(free):
+                self._found[first] = free
+        for name in new:
+            if name not in self._found:
+                self._found[name] = (self._free(_cleaned(name)),)
+        losses = [name for name in self._found if re.fullmatch(r"eval[_/].+_loss", name)]
+        if len(losses) == 1 and losses[0] in new and first_of(EVAL_LOSS, self._found) is None:
+            self._found[losses[0]] += ("loss/trainer_eval",)  # the one evaluation set's
+
+    def _free(self, name: str) -> str:
+        wanted = f"{name}/logged" if name in self._foreign else name
+        free, number = wanted, 1
+        while free in self._taken:
+            number += 1
+            free = f"{wanted}_{number}"
+        self._taken.add(free)
+        return free
+
+
 def named(theirs: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Our names by theirs. No two of theirs come to share one of ours."""
-    names = list(dict.fromkeys(theirs))
-    found: dict[str, tuple[str, ...]] = {}
-    for synonyms, ours in SYNONYMS:
-        first = first_of(synonyms, names)
-        if first is not None:
-            found[first] = ours
-    taken = {name for ours in found.values() for name in ours} | set(_KNOWN)
-    for name in names:
-        if name not in found:
-            free = _free(_cleaned(name), taken)
-            taken.add(free)
-            found[name] = (free,)
-    losses = [name for name in names if re.fullmatch(r"eval[_/].+_loss", name)]
-    if len(losses) == 1 and first_of(EVAL_LOSS, names) is None:
-        found[losses[0]] += ("loss/trainer_eval",)  # the one evaluation set, under its own name
-    return found
+    """Our names by theirs, for a log whose names are all known."""
+    return Names().of(theirs)
+
+
+def is_summary(values: Mapping[str, object]) -> bool:
+    """Whether these are the Trainer's last words, which tell of the whole run and of no step."""
+    return any(name in values for name in SUMMARY)
 
 
 def first_of(synonyms: Iterable[str], names: Iterable[str]) -> str | None:
@@ -117,13 +156,13 @@ def metric(ours: str, theirs: str) -> Metric:
     direction: Direction = "higher" if higher else "none"
     if not higher and any(word in last.split("_") for word in LOWER):
         direction = "lower"
-    return _KNOWN.get(ours) or Metric(
+    return KNOWN.get(ours) or Metric(
         name=ours,
         title=theirs,
         unit="",
         direction=direction,
         help=f"What the log calls {theirs!r}.",
-        source="the run's log",
+        source=SOURCE,
     )
 
 
@@ -132,11 +171,3 @@ def _cleaned(name: str) -> str:
     path = re.sub(r"^eval_", "eval/", name)
     parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in path.split("/")]
     return "/".join(filter(None, parts)) or "unnamed"
-
-
-def _free(name: str, taken: set[str]) -> str:
-    free, number = name, 1
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free
