@@ -49,6 +49,12 @@ class EvalSet(msgspec.Struct, frozen=True, kw_only=True):
     """Examples left out because the model, or the limit asked for, takes fewer tokens."""
     overlap: list[str] = []
     """One sentence an example that the training set holds too, or whose prompt it holds."""
+    unlike: int = 0
+    """Examples whose answer is trained behind another prompt than it is served behind."""
+    difference: str = ""
+    """How the two prompts of the first of them differ."""
+    prompt: str = "trained"
+    """Which of the two is scored: trained or served."""
 
 
 class Run(Record, frozen=True, kw_only=True):
@@ -117,11 +123,15 @@ class Data(Record, frozen=True, kw_only=True):
     """Rows by what is wrong with them, counted among those looked at; a kind that was not looked for is
     absent. Of the tokens: at most one of empty, masked (no label), cut_away (no label is left after the
     cut), cut, no_end (no end token is trained), and double_bos, foreign_marks (marks of another chat template
-    or of the same one twice), unmarked (an answer is trained without the tokenizer's marks of turns). Of the
-    texts: unusable (lines left out), no_template (conversations left out for lack of one), duplicate,
-    leaked (prompt and answer are held out), leaked_prompt."""
+    or of the same one twice), unmarked (an answer is trained without the tokenizer's marks of turns),
+    opened_otherwise (no answer is trained behind what the held-out prompts end with) and plain_text (the
+    same, of text without any mark that is trained as a whole). Of the texts: unusable (lines
+    left out), no_template (conversations left out for lack of one), duplicate, leaked (prompt and answer are
+    held out), leaked_prompt."""
     strange: str = ""
     """What the first row of foreign_marks holds, in words."""
+    opening: str = ""
+    """What the held-out prompts end with, in front of an answer, as text."""
     remarks: list[str] = []
     """What could not be looked at, and why."""
 

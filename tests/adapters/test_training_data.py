@@ -40,12 +40,12 @@ def counts(data: Data) -> dict[str, int]:
     return {kind: rows.n for kind, rows in data.found.items() if rows.n}
 
 
-def findings(data: Data) -> dict[str, str]:
+def findings(data: Data, fixed: FixedSet | None = None) -> dict[str, str]:
     """The worst level of each rule's alerts."""
     from facts import run
 
     judge_ = Judge()
-    judge_.feed(run())
+    judge_.feed(run(eval_set=fixed.about) if fixed else run())
     judged = judge_.feed(data)
     opened = [v for v in judged if isinstance(v, Verdict) and v.state == "open"]
     opened.sort(key=lambda verdict: LEVELS.index(verdict.level))
@@ -188,6 +188,39 @@ def rendered(tokenizer: Any, rows: list[dict[str, Any]]) -> list[Item]:
         labels = [-100] * len(prompt) + ids[len(prompt) :]
         found.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
     return found
+
+
+def test_answers_that_are_trained_in_another_form_than_they_are_scored_in_are_told(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    fixed = held_out(tmp_path, tokenizer, tiny.rows(40)[30:])
+    train = tiny.rows(30)
+    data = looked(rendered(tokenizer, train), tokenizer, held_out=fixed.examples)
+    assert data.opening == "<|im_start|>assistant\n"
+    assert (data.found["opened_otherwise"].n, data.found["plain_text"].n) == (0, 0)
+    texts = [tokenizer(f"{a['content']}\nAnswer: {b['content']}<|im_end|>")["input_ids"]
+             for a, b in (row["messages"] for row in train)]  # fmt: skip
+    for masked, level in ((0, "warning"), (3, "error")):  # all of it trained, or the answer alone
+        rows = [{"input_ids": ids, "labels": [-100] * masked + ids[masked:]} for ids in texts]
+        data = looked(rows, tokenizer, held_out=fixed.examples, collator=lambda rows: plain(rows))
+        assert findings(data, fixed)["prompt-mismatch"] == level
+
+
+def plain(rows: Any) -> dict[str, Any]:
+    """A batch of one row as it is."""
+    return {name: torch.tensor([rows[0][name]]) for name in rows[0]}
+
+
+def test_the_same_prompt_with_another_label_token_is_no_leaked_answer(tmp_path: Path) -> None:
+    labels = tiny.tokenizer()
+    labels.add_special_tokens({"additional_special_tokens": ["<|yes|>", "<|no|>"]})
+    asked = [{"role": "user", "content": "Is 3 odd?"}]
+    yes, no = (
+        {"messages": [*asked, {"role": "assistant", "content": t}]} for t in ("<|yes|>", "<|no|>")
+    )
+    fixed = held_out(tmp_path, labels, [yes])
+    data = looked(rendered(labels, [no, yes]), labels, held_out=fixed.examples)
+    assert (data.found["leaked_prompt"].rows, data.found["leaked"].rows) == ([0], [1])
 
 
 def test_rows_that_repeat_name_the_first_of_their_kind(tokenizer: Any) -> None:

@@ -85,8 +85,9 @@ def test_a_generation_prompt_that_training_data_lacks_is_told_and_either_can_be_
         found = load(path, thinking, style=Style(prompt=prompt))
         assert thinking.decode(found.examples[0].prompt_ids).endswith(end)
         assert thinking.decode(found.examples[0].response_ids) == "Lima<|im_end|>"
-        assert "assistant\\n<think>\\n'" in found.about.remarks[0]
-    assert load(path, tiny.tokenizer()).about.remarks == []
+        assert (found.about.unlike, found.about.prompt) == (1, prompt)
+        assert "assistant\\n<think>\\n'" in found.about.difference
+    assert load(path, tiny.tokenizer()).about.unlike == 0
 
 
 def test_without_a_tokenizer_the_error_says_how_to_give_one(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_tokens_that_merge_over_the_border_are_the_answers_as_they_are_trained(
     whole = plain(row["prompt"] + row["response"] + plain.eos_token)["input_ids"]
     assert [*merged.prompt_ids, *merged.response_ids] == whole
     assert [bool(example.unlike) for example in found.examples] == [True, False]
-    assert "1 of 2: the answer is trained behind" in found.about.remarks[0]
+    assert (found.about.unlike, found.about.difference) == (1, merged.unlike)
 
 
 def test_each_turn_is_an_example_of_its_own(tmp_path: Path, tokenizer: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import memory
 import pytest
 import tiny
 import yaml
@@ -429,3 +430,63 @@ def test_the_estimate_of_a_checkpoint_is_what_it_takes(tmp_path: Path, config: P
 def test_places_are_those_of_the_file(tmp_path: Path, model: Path) -> None:
     found = checked(tmp_path, model, ["broken", *tiny.rows(30)], tiny.rows(40)[30:])
     assert found.examples[0].place == f"{tmp_path / 'train.jsonl'}:2"
+
+
+def with_template(folder: Path, name: str) -> Path:
+    """A tiny model whose tokenizer has one of the chat templates that TRL ships."""
+    made = memory.tokenizer((memory.TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8"))
+    tiny.model(vocab_size=len(made)).save_pretrained(folder)
+    made.save_pretrained(folder)
+    return folder
+
+
+def test_a_row_that_the_template_refuses_is_named_and_the_others_are_checked_and_trained(
+    tmp_path: Path,
+) -> None:
+    gemma = with_template(tmp_path / "gemma", "gemma")
+    system = {"role": "system", "content": "Be brief."}
+    rows = [{"messages": [system, *row["messages"]]} for row in tiny.rows(40)]
+    train_set, held_out = [*tiny.rows(20), rows[20]], [*tiny.rows(30)[25:], rows[30]]
+    found = checked(tmp_path, gemma, train_set, held_out)
+    assert (found.data.rows, found.data.looked_at, found.data.found["unusable"].rows) == (
+        20,
+        20,
+        [21],
+    )
+    assert found.left_out[0].endswith(
+        "train.jsonl:21: the chat template refuses it: System role not supported. Change or remove this line."
+    )
+    assert found.held_out is not None
+    assert (found.held_out.n, len(found.held_out.skipped)) == (5, 1)
+    wanted = settings(gemma, tmp_path / "train.jsonl", tmp_path / "eval.jsonl")
+    folder = train({**wanted, "train.steps": 1, "check.data": False, "output.runs": str(tmp_path)})
+    assert (folder / "journal.jsonl").is_file()
+    none = checked(tmp_path, gemma, rows[:20], rows[20:])
+    assert levels(none)["data-unusable"] == "error"
+    assert (none.data.rows, none.data.found["unusable"].n) == (0, 20)
+
+
+def test_a_turn_that_the_template_leaves_out_is_named(tmp_path: Path) -> None:
+    qwen = with_template(tmp_path / "qwen", "qwen3")
+    turns = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "function", "content": "sun"},
+        {"role": "assistant", "content": "Sunny"},
+    ]
+    found = checked(tmp_path, qwen, [*tiny.rows(20), {"messages": turns}], tiny.rows(30)[25:])
+    assert "leaves out message 2, of the role 'function'" in found.left_out[0]
+
+
+def test_sets_with_different_arguments_of_the_template_are_an_error(tmp_path: Path) -> None:
+    qwen = with_template(tmp_path / "qwen", "qwen3")
+    off = {"data.template_kwargs": {"enable_thinking": False}}
+    for more, expected in (
+        ({}, None),
+        (off, None),
+        ({**off, "eval.template_kwargs": {"enable_thinking": True}}, "error"),
+    ):
+        found = checked(tmp_path, qwen, tiny.rows(20), tiny.rows(30)[25:], **more)
+        assert levels(found).get("prompt-mismatch") == expected, more
+    # An answer that the model is asked for with a closed block of thoughts is trained behind one.
+    shown = [span.text for span in found.examples[0].spans if span.trained]
+    assert shown == ["1<|im_end|>\n"]

@@ -62,8 +62,8 @@ def training_data(
             _length(dataset), context, f"the training set was not looked at: {obstacle}"
         )
     marks = Marks.of(tokenizer, _ends(model)) if tokenizer is not None else None
-    facts = TokenFacts(marks, max_length, packed)
-    texts = _Texts(tokenizer, held_out, packed)
+    facts = TokenFacts(marks, max_length, packed, [each.opening for each in held_out])
+    texts = _Texts(tokenizer, held_out, packed, marks)
     wanted = evenly_spaced(len(dataset), most)
     deadline = time.monotonic() + seconds
     with same_chance():
@@ -87,6 +87,7 @@ def training_data(
         held_out=len(held_out) if texts.compared else 0,
         found=found | texts.found(),
         strange=facts.strange,
+        opening=tokenizer.decode(list(held_out[0].opening)) if tokenizer and held_out else "",
         remarks=remarks,
     )
 
@@ -128,7 +129,11 @@ class _Texts:
     chat template; another system message hides a row.
     """
 
-    def __init__(self, tokenizer: Any, held_out: Sequence[Example], packed: bool) -> None:
+    def __init__(
+        self, tokenizer: Any, held_out: Sequence[Example], packed: bool, marks: Marks | None
+    ) -> None:
+        silent = {marks.bos, *marks.ends} if marks else set()
+        self._silent = {*silent, getattr(tokenizer, "pad_token_id", None)}
         self.compared = tokenizer is not None and bool(held_out) and not packed
         self._tokenizer = tokenizer
         self._first: dict[int, list[int]] = {}
@@ -144,7 +149,7 @@ class _Texts:
             self._prompts.setdefault(_plain(prompt), example.row.line)
 
     def add(self, row: int, ids: Ids, labels: Ids) -> str:
-        """Compare a row; returns what its tokens say, special ones apart."""
+        """Compare a row; returns what its tokens say, those that begin, end or pad it apart."""
         self._first.setdefault(hash(ids.tobytes()), []).append(row)
         if self._tokenizer is None:
             return ""
@@ -167,7 +172,8 @@ class _Texts:
         return self._tally.found()
 
     def _says(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        kept = [token for token in ids if token not in self._silent]
+        return str(self._tokenizer.decode(kept, skip_special_tokens=False))
 
 
 def _plain(text: str) -> str:

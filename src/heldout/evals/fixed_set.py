@@ -44,6 +44,8 @@ class Example:
     """The token that ends the answer as its template does; None where it is the model's to know."""
     thinking: Thinking = field(default_factory=Thinking)
     """What the template puts in front of the answer, which texts are compared without."""
+    opening: tuple[int, ...] = ()
+    """The marks that the prompt ends with, in front of the answer; () where there are none."""
     unlike: str = ""
     """How the prompt that is served differs from the one that is trained; "" where it does not."""
 
@@ -116,6 +118,7 @@ def load(
             examples.append(example)
     if not examples:
         raise EmptySet(f"{path}: no usable example. " + ("; ".join(skipped[:5]) or "It is empty."))
+    unlike = [example.unlike for example in examples if example.unlike]
     shared = overlap((example.row for example in examples), train_rows)
     about = EvalSet(
         path=str(path),
@@ -125,6 +128,9 @@ def load(
         remarks=_remarks(examples, too_long, shared),
         too_long=too_long,
         overlap=shared.same + shared.other_answer,
+        unlike=len(unlike),
+        difference=next(iter(unlike), ""),
+        prompt=renderer.style.prompt,
     )
     return FixedSet(examples=tuple(_independent(examples)), about=about)
 
@@ -144,9 +150,6 @@ def most_tokens(config: Any, max_tokens: int | None = None) -> int | None:
 def _remarks(examples: Sequence[Example], too_long: int, shared: Overlap) -> list[str]:
     """What a reader of the set's scores should know, one sentence each."""
     n, found = len(examples), []
-    unlike = [example for example in examples if example.unlike]
-    if unlike:
-        found.append(f"{len(unlike)} of {n}: {unlike[0].unlike}")
     if too_long:
         found.append(
             f"{too_long} of {n + too_long} examples are longer than the model or eval.max_tokens "
@@ -226,6 +229,7 @@ def _encode(row: Row, renderer: Renderer) -> Example:
         response_ids=found.answer_ids,
         end=found.end,
         thinking=found.thinking,
+        opening=found.opening,
         unlike=found.unlike,
     )
 

@@ -29,6 +29,7 @@ THOUGHT = "heldout-thought-0"
 """Stands in for the thoughts in front of an answer, to see what a chat template puts around them."""
 OPEN, CLOSE = "<think>", "</think>"
 """How thoughts are written in an answer's own text, and by templates that only take them off again."""
+OTHER_FORM = "It takes messages in another form than text, as those of vision models do."
 SHOWN = 40
 """Characters of a prompt's end that a message shows."""
 
@@ -81,6 +82,8 @@ class Rendered:
     end: int | None
     """The token that ends the answer, its last; None where the template writes none."""
     thinking: Thinking
+    opening: tuple[int, ...] = ()
+    """The marks that the prompt ends with, in front of the answer; () where the template writes none."""
     unlike: str = ""
     """How the prompt that is served differs from the one that is trained; "" where it does not."""
 
@@ -107,7 +110,9 @@ class Renderer:
         if self.templated:
             template = self.style.training_template
             asked = self._apply(row, row.messages[:-1], template, generate=True)
-            return asked, self._apply(row, row.messages, template)
+            whole = self._apply(row, row.messages, template)
+            self._refuse_left_out(row, whole)
+            return asked, whole
         if [message["role"] for message in row.messages] != ["user", "assistant"]:
             raise ModelError(
                 "it is a conversation, and the tokenizer has no chat template. Set "
@@ -150,6 +155,7 @@ class Renderer:
             answer_ids=tuple(answer_ids),
             end=end,
             thinking=self._thinking_of(row),
+            opening=self._opening(row, prompt_ids),
             unlike=unlike,
         )
 
@@ -173,6 +179,29 @@ class Renderer:
             said = str(error).rstrip(".")
             raise DataError(f"the chat template refuses it: {said}") from error
 
+    def _refuse_left_out(self, row: Row, whole: str) -> None:
+        """Raise `DataError` for a turn or a call in front of the answer that the template leaves out."""
+        for number, message in enumerate(row.messages[:-1], start=1):
+            role, text = message["role"], str(message["content"] or "")
+            for call in message.get("tool_calls") or ():
+                name = str((call.get("function") or call).get("name"))
+                if name not in whole:
+                    raise DataError(
+                        f"the chat template leaves out the call of {name!r} in message {number}: it "
+                        "cannot show tools. Write the call into the message's text."
+                    )
+            said = text.rpartition(CLOSE)[2].strip()
+            if not said or said in whole or role == "system":
+                continue
+            marked = {**message, "content": MARK}  # it may be there in another writing
+            turns = [*row.messages[: number - 1], marked, *row.messages[number:]]
+            if MARK not in self._apply(row, turns, self.style.training_template):
+                known = role in ("user", "assistant")
+                raise DataError(
+                    f"the chat template leaves out message {number}, of the role {role!r}. "
+                    + (OTHER_FORM if known else "Give it a role that the template shows.")
+                )
+
     def _ended(self, ids: list[int], row: Row) -> tuple[list[int], int | None]:
         """Cut after the first token that ends a turn, which the template has put behind the answer.
 
@@ -192,11 +221,18 @@ class Renderer:
         last = {**row.messages[-1], "content": own + MARK}
         marked = self._apply(row, [*row.messages[:-1], last], self.style.training_template)
         if MARK not in marked:
-            raise DataError(
-                "the chat template writes nothing of the answer: it takes messages in another form "
-                "than text, as those of vision models do"
-            )
+            raise DataError(f"the chat template leaves out the answer. {OTHER_FORM}")
         return marked.rpartition(MARK)[2].rstrip()
+
+    def _opening(self, row: Row, prompt_ids: list[int]) -> tuple[int, ...]:
+        """What the template adds to the prompt to ask for an answer, from its first mark on."""
+        if not self.templated:
+            return ()
+        bare = self._apply(row, row.messages[:-1], self.style.training_template)
+        added = prompt_ids[common(self.ids(bare), prompt_ids) :]
+        marks = set(self.tokenizer.get_added_vocab().values())
+        first = next((i for i, token in enumerate(added) if token in marks), len(added))
+        return tuple(added[first:])
 
     def _thinking_of(self, row: Row) -> Thinking:
         key = json.dumps(row.template_kwargs, sort_keys=True, default=str)

@@ -50,13 +50,19 @@ class TokenFacts:
 
     `max_length` is where rows were cut, if they were; a row of that length without an end is then cut.
     `packed` rows hold several examples, so that neither a cut nor the last token says anything.
-    Without `marks` (no tokenizer) ends, begins and templates are not looked for.
+    Without `marks` (no tokenizer) ends, begins and templates are not looked for. `openings` are what the
+    held-out prompts end with, one of which answers must be trained behind.
     """
 
     def __init__(
-        self, marks: Marks | None, max_length: int | None = None, packed: bool = False
+        self,
+        marks: Marks | None,
+        max_length: int | None = None,
+        packed: bool = False,
+        openings: Iterable[tuple[int, ...]] = (),
     ) -> None:
         self.marks = marks
+        self.openings = set(filter(None, openings))
         self.max_length = max_length
         self.packed = packed
         self.looked_at = self.tokens = self.label_tokens = self.longest = 0
@@ -73,6 +79,7 @@ class TokenFacts:
             self.tally.looked_for(*(["double_bos"] if marks.bos is not None else []))
             self.tally.looked_for(*(["unmarked"] if marks.own else []))
             self.tally.looked_for("foreign_marks")
+            self.tally.looked_for(*(["opened_otherwise", "plain_text"] if self.openings else []))
 
     def add(
         self, row: int, ids: Ids, labels: Ids, length: int | None = None, strange: str = ""
@@ -102,6 +109,11 @@ class TokenFacts:
         asks = num_trained and not trained[0]  # of plain text all is trained
         if self.marks.own and asks and self.marks.own.isdisjoint(ids.tolist()):
             self.tally.add("unmarked", row)
+        whole = kind not in ("cut", "cut_away")
+        if self.openings and num_trained and whole and not self._opened(ids, trained):
+            turns = self.marks.own - self.marks.ends
+            text = not asks and turns.isdisjoint(ids.tolist())
+            self.tally.add("plain_text" if text else "opened_otherwise", row)
         if strange:
             self.tally.add("foreign_marks", row)
             self.strange = self.strange or strange
@@ -121,6 +133,15 @@ class TokenFacts:
         for row, _ in self._doubtful:
             self.tally.add("cut" if row in cut else "no_end", row)
         return self.tally.found()
+
+    def _opened(self, ids: Ids, trained: NDArray[np.bool_]) -> bool:
+        """Whether a trained token stands behind one of the openings."""
+        for opening in self.openings:
+            size = len(opening)
+            for at in np.flatnonzero(trained & (ids[:-1] == opening[-1])).tolist():
+                if tuple(ids[max(0, at + 1 - size) : at + 1].tolist()) == opening:
+                    return True
+        return False
 
     def _kind(self, ids: Ids, trained: Ids, length: int | None) -> str:
         ends: Iterable[Any] = self.marks.ends if self.marks else ()

@@ -167,6 +167,7 @@ def look(settings: Mapping[str, Any], sets: Sets, sized: bool = True) -> Preflig
         held_out=len(sets.held_out),
         found=texts.found() | (facts.found() if facts else {}),
         strange=facts.strange if facts else "",
+        opening=_opening(sets),
         remarks=remarks,
     )
     estimate = _estimate(settings, sets, sized)
@@ -229,6 +230,13 @@ def _texts(sets: Sets, path: str | Path) -> Tally:
     return tally
 
 
+def _opening(sets: Sets) -> str:
+    """What the held-out prompts end with."""
+    if sets.fixed is None or sets.tokenizer is None:
+        return ""
+    return str(sets.tokenizer.decode(list(sets.fixed.examples[0].opening)))
+
+
 def _line_in(sentence: str, path: str) -> int:
     """The line that a sentence of `read_rows` begins with: `file:line: what is wrong`."""
     return int(sentence.removeprefix(f"{path}:").split(":", 1)[0])
@@ -248,7 +256,8 @@ def _tokens(
         return None, [], [text]
     indices = evenly_spaced(len(rows), settings["check.rows"])
     marks = Marks.of(sets.tokenizer)
-    facts = TokenFacts(marks, args.max_length)
+    held_out = sets.fixed.examples if sets.fixed else ()
+    facts = TokenFacts(marks, args.max_length, openings=[each.opening for each in held_out])
     shown = {indices[i] for i in evenly_spaced(len(indices), EXAMPLES)}
     examples = []
     chosen = [rows[i] for i in indices]
