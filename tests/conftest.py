@@ -30,6 +30,7 @@ since an event loop runs in the main thread from the first of them on, and no te
 SIGNS = {
     "chromium": "browser",
     "smollm2": "train",
+    "generate": "train",
     "Trainer": "train",
     "SFTTrainer": "train",
     "heldout.train.run.train": "train",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
 import yaml
+from commands import Ran, heldout
 from facts import strict_json
 
 CONTRACT = {"schema", "data", "held_out", "findings", "not_checked", "estimate", "examples"}
@@ -23,15 +21,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def check(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "heldout", "check", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def check(*arguments: object) -> Ran:
+    return heldout("check", *arguments)
 
 
 def sets(folder: Path, leaked: int = 0) -> tuple[Path, Path]:

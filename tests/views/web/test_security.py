@@ -588,22 +588,21 @@ ODD = (
 
 
 def test_no_answer_names_a_path_whatever_is_asked(runs: Path, outside: Path) -> None:
-    client = TestClient(
-        create_app(runs), base_url="http://localhost", raise_server_exceptions=False
-    )
     queries = ("cursor", "since", "first", "last", "run", "against", "kind", "sort", "offset")
-    for route in create_app(runs).routes:
-        path = getattr(route, "path", "")
-        if path.endswith(("/events", "/changes")):
-            continue  # streams; refused cursors are tested above
-        for odd in ODD:
-            for run in ("first", quote(odd, safe="%")) if "{id}" in path else ("",):
-                asked = path.replace("{id}", run)
-                asked = re.sub(r"\{[^}]+\}", quote(odd, safe="%"), asked)
-                for query in ("", *(f"?{name}={quote(odd, safe='%')}" for name in queries)):
-                    answer = client.get(asked + query)
-                    assert answer.status_code < 500, asked + query
-                    assert no_secret(answer.content, runs), asked + query
+    app = create_app(runs)
+    with TestClient(app, "http://localhost", raise_server_exceptions=False) as client:
+        for route in app.routes:
+            path = getattr(route, "path", "")
+            if path.endswith(("/events", "/changes")):
+                continue  # streams; refused cursors are tested above
+            for odd in ODD:
+                for run in ("first", quote(odd, safe="%")) if "{id}" in path else ("",):
+                    asked = path.replace("{id}", run)
+                    asked = re.sub(r"\{[^}]+\}", quote(odd, safe="%"), asked)
+                    for query in ("", *(f"?{name}={quote(odd, safe='%')}" for name in queries)):
+                        answer = client.get(asked + query)
+                        assert answer.status_code < 500, asked + query
+                        assert no_secret(answer.content, runs), asked + query
 
 
 def test_a_journal_that_cannot_be_read_is_said_without_its_path(
