@@ -41,14 +41,15 @@ OURS = {
     "folder": set(),
     "config": {"errors", "records", "verdicts"},
     "names": {"records"},
+    "kinds": set(),
     "stats": set(),
     "store": {"records", "errors", "folder", "names"},
     "derive": {"records", "stats"},
     "verdicts": {"records", "derive", "stats", "folder"},
-    "signals": {"records", "errors", "folder"},
-    "evals": {"records", "errors", "stats"},
+    "signals": {"records", "errors", "folder", "kinds"},
+    "evals": {"records", "errors", "stats", "kinds"},
     "views": {"records", "errors", "folder", "store", "derive", "evals"},
-    "watch": {"records", "names", "store", "derive", "verdicts", "signals", "evals"},
+    "watch": {"records", "errors", "names", "store", "derive", "verdicts", "signals", "evals"},
 }
 """Which parts of heldout a part may import besides itself. Parts not listed may import any."""
 
@@ -58,6 +59,7 @@ THEIRS = {
     "folder": set(),
     "config": {"yaml"},
     "names": set(),
+    "kinds": set(),
     "stats": {"numpy", "scipy"},
     "store": {"msgspec", "tensorboard", "wandb"},
     "derive": {"msgspec", "numpy"},

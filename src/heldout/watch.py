@@ -21,6 +21,7 @@ from torch import nn
 
 from heldout.derive.history import ENDS, History
 from heldout.derive.patterns import Patterns, classify
+from heldout.errors import HeldoutError
 from heldout.evals.evaluate import METRICS as EVAL_METRICS
 from heldout.evals.evaluate import Evaluator
 from heldout.evals.fixed_set import Example
@@ -520,7 +521,9 @@ class Watch:
         try:
             return call(*args)
         except Exception as error:
-            log.warning("heldout: %s failed; training goes on", part, exc_info=True)
+            told = isinstance(error, HeldoutError)  # in words, which a traceback would bury
+            why = f": {error}" if told else ""
+            log.warning("heldout: %s failed; training goes on%s", part, why, exc_info=not told)
             if part not in WRITING:
                 text = f"{part} failed: {type(error).__name__}: {error}"
                 self.note(self._latest(), "failure", text)

@@ -23,8 +23,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from heldout.kinds import kind_of
 from heldout.signals.collection import Signals, on_host
-from heldout.signals.moment import IGNORED, Batch, Moment, Start, label_shift
+from heldout.signals.moment import IGNORED, Batch, Moment, Start
 
 IDS = torch.tensor([[3, 4, 5, 6, 7], [8, 9, 10, 11, 12]])
 LABELS = torch.tensor([[3, IGNORED, 5, 6, 7], [8, 9, IGNORED, IGNORED, IGNORED]])
@@ -64,6 +65,12 @@ def prompted() -> nn.Module:
     """Three virtual tokens stand before the given ones, so that the first label too is predicted."""
     settings = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     model: nn.Module = get_peft_model(tiny.model(), settings)
+    return model
+
+
+def classifier() -> nn.Module:
+    config = tiny.config(num_labels=2)
+    model: nn.Module = AutoModelForSequenceClassification.from_config(config)
     return model
 
 
@@ -109,13 +116,13 @@ def entropy(logits: Tensor) -> float:
     return -(log_p.exp() * log_p).sum(-1).mean().item()
 
 
-@pytest.mark.parametrize("make", [t5, bart, bert, tagger])
+@pytest.mark.parametrize("make", [t5, bart, bert])
 def test_labels_that_are_not_shifted_are_all_counted(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     model = make()
     values, missing, outputs = watched(model, LABELS)
     is_label = LABELS != IGNORED
-    assert label_shift(model) == 0
+    assert kind_of(model).label_shift == 0
     assert values["throughput/label_tokens"] == is_label.sum()
     assert values["loss/step"] == pytest.approx(outputs.loss.item(), rel=1e-6)
     assert values["entropy/train"] == pytest.approx(entropy(outputs.logits[is_label]), rel=1e-5)
@@ -160,8 +167,8 @@ def test_micro_batches_of_an_encoder_decoder_weigh_by_all_their_labels() -> None
 
 
 def test_labels_of_a_causal_model_are_shifted_with_and_without_adapters() -> None:
-    assert label_shift(tiny.model()) == label_shift(tiny.lora_model()) == 1
-    assert label_shift(nn.Linear(1, 1)) == 1
+    assert kind_of(tiny.model()).label_shift == kind_of(tiny.lora_model()).label_shift == 1
+    assert kind_of(nn.Linear(1, 1)).label_shift == 1
 
 
 SHAPES: dict[str, Callable[[Tensor, Tensor], Any]] = {
@@ -211,15 +218,51 @@ def test_outputs_without_a_loss_are_said_to_have_none(
     assert [text for text in missing if text.startswith("no streaming CE: the model returns no")]
 
 
-@pytest.mark.parametrize("labels", [torch.tensor([0, 1]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])])
-def test_a_classification_head_is_said_to_have_no_label_a_token(labels: Tensor) -> None:
-    config = tiny.config(pad_token_id=0, num_labels=2)
-    model = AutoModelForSequenceClassification.from_config(config)
+CLASSES = [
+    (classifier, torch.tensor([0, 1])),
+    (classifier, torch.tensor([[0.0, 1.0], [1.0, 0.0]])),
+    (tagger, LABELS.clamp(max=12)),
+]
+
+
+@pytest.mark.parametrize(("make", "labels"), CLASSES)
+def test_the_loss_over_classes_is_read_and_no_class_is_taken_for_a_token(
+    make: Callable[[], nn.Module], labels: Tensor
+) -> None:
+    torch.manual_seed(0)
+    model = make()
     values, missing, outputs = watched(model, labels)
-    assert outputs.loss is not None
-    assert not {"loss/step", "entropy/train", "throughput/label_tokens"} & set(values)
-    reason = "the labels are not one a token (a classification head)"
-    assert {f"no streaming CE: {reason}", f"no token entropy: {reason}"} <= set(missing)
+    assert values["loss/step"] == pytest.approx(outputs.loss.item(), rel=1e-6)
+    assert not {"entropy/train", "throughput/label_tokens"} & set(values)
+    what = kind_of(model).what
+    assert f"no token entropy: {what}, and its labels are no tokens" in missing
+    assert not [text for text in missing if "CE" in text]
+
+
+def test_micro_batches_of_a_tagger_weigh_by_their_labels_whatever_the_trainer_divides_by() -> None:
+    torch.manual_seed(0)
+    model = tagger()
+    signals = Signals(lambda name, error: pytest.fail(f"{name}: {error}"))
+    signals.begin(Start(model=model, folder=Path()), {})
+    losses, counts = [], []
+    for row in range(2):
+        ids, labels = IDS[row : row + 1], LABELS[row : row + 1].clamp(max=12)
+        outputs = model(input_ids=ids, labels=labels)
+        losses.append(outputs.loss.item())
+        counts.append((labels != IGNORED).sum().item())
+        signals.forward(
+            Batch(
+                input_ids_BT=ids,
+                attention_mask_BT=None,
+                labels_BT=labels,
+                outputs=outputs,
+                items=6,
+            )
+        )
+    (numbers,) = on_host([signals.collect()])
+    values = signals.step(Moment(step=1, seconds=1.0, model=model), numbers)
+    mean = sum(loss * n for loss, n in zip(losses, counts, strict=True)) / sum(counts)
+    assert values["loss/step"] == pytest.approx(mean, rel=1e-6)
 
 
 def test_labels_that_the_trainer_keeps_to_itself_are_said_to_be_missing() -> None:

@@ -35,6 +35,7 @@ from heldout.evals.logits import unwrapped
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
 from heldout.evals.rows import Row
+from heldout.kinds import kind_of
 from heldout.records import Data, EvalSet, Run, Sample
 from heldout.rules import load_rules, user_rules
 from heldout.signals.moment import Batch, SignalOptions, Start
@@ -448,7 +449,8 @@ class Monitor(TrainerCallback):
         """What every process evaluates, and why it does not where one of them cannot."""
         ranks = Ranks(args.process_index, args.world_size)
         evaluator, problem, sharded = None, "", _is_sharded(args, model)
-        if self.eval_set is not None and not sharded:
+        scored = self.eval_set is not None and kind_of(unwrapped(model)).scored
+        if scored and not sharded:
             try:
                 tokenizer = self.tokenizer or _text_tokenizer(tokenizer)
                 evaluator = self._evaluator(args, tokenizer, model, ranks)
@@ -456,7 +458,7 @@ class Monitor(TrainerCallback):
                 problem = str(error)
             problems = [each for each in dict.fromkeys(ranks.gather(problem)) if each]
         else:
-            problems = [SHARDED] if self.eval_set is not None else []
+            problems = [SHARDED] if scored else []
         without = WHOLE_WEIGHTS if sharded else ()
         found = None if problems else evaluator
         plan = Plan(
@@ -519,6 +521,9 @@ class Monitor(TrainerCallback):
         for problem in problems:
             log.error("heldout: no fixed evaluation in this run: %s", problem)
             watch.note(state.global_step, "failure", f"no fixed evaluation: {problem}")
+        if scope := kind_of(unwrapped(start.model)).scope:
+            log.warning("heldout: %s", scope)
+            watch.note(state.global_step, "scope", scope)
         if plan.without:
             watch.note(
                 state.global_step, "signal", f"no LoRA layers, no check of weights: {SHARDED}"
@@ -659,7 +664,9 @@ def _training(args: TrainingArguments, model: nn.Module, steps: int) -> dict[str
     found = {
         **known,
         "warmup_steps": args.get_warmup_steps(steps),
-        "vocabulary": getattr(config, "vocab_size", None),
+        "vocabulary": getattr(config, "vocab_size", None)
+        if kind_of(unwrapped(model)).tokens
+        else None,
         "adapters": hasattr(unwrapped(model), "peft_config"),
     }
     return {name: value for name, value in found.items() if value is not None}

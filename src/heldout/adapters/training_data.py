@@ -27,6 +27,7 @@ from heldout.evals.training_rows import (
     coarse_to_fine,
     evenly_spaced,
 )
+from heldout.kinds import kind_of
 from heldout.records import Data, Rows
 
 SECONDS = 5.0
@@ -56,7 +57,7 @@ def training_data(
     dataset: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
     context = most_tokens(getattr(model, "config", None))
-    obstacle = _obstacle(dataset, collate)
+    obstacle = kind_of(model).unread or _obstacle(dataset, collate)
     if obstacle:
         return _nothing(
             _length(dataset), context, f"the training set was not looked at: {obstacle}"

@@ -34,6 +34,7 @@ from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks, together
 from heldout.evals.recheck import recheck, served
 from heldout.evals.score import Score, Scorer, rope_limit
+from heldout.kinds import kind_of
 from heldout.records import Direction, EvalResult, Item, Metric
 from heldout.stats.groups import group_sums, independent_share, number_groups
 from heldout.stats.intervals import ratio_interval, wilson
@@ -161,6 +162,11 @@ class Evaluator:
         """
         began = time.perf_counter()
         model = unwrapped(model)  # compiled code would be compiled for each shape
+        if not (kind := kind_of(model)).scored:
+            raise ModelError(
+                f"{kind.what}, and a fixed set is scored with causal language models only: there one "
+                "pass says what the model would answer"
+            )
         with neutral(model):
             mine = self._share(model, progress)
             examples = self.fixed.examples

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import heldout.signals.each
 from heldout.folder import load
+from heldout.kinds import LANGUAGE_MODEL, kind_of
 from heldout.records import AnyRecord, Metric, Record
 from heldout.signals.moment import (
     Batch,
@@ -20,7 +21,6 @@ from heldout.signals.moment import (
     Signal,
     Start,
     Values,
-    label_shift,
     stacked_on,
     to_host,
 )
@@ -51,7 +51,7 @@ class Signals:
         self._failed = failed
         self._on: dict[str, Signal] = {}
         self._having: dict[str, list[tuple[str, Any]]] = {}
-        self._label_shift = 1
+        self._kind = LANGUAGE_MODEL
         self._makers = {
             name: make
             for name, make in _all().items()
@@ -69,7 +69,7 @@ class Signals:
 
     def begin(self, start: Start, state: Mapping[str, Mapping[str, float]]) -> None:
         """Show every signal the model; `state` is what `state()` gave when a checkpoint was saved."""
-        self._label_shift = label_shift(start.model)
+        self._kind = kind_of(start.model)
         for name, make in self._makers.items():
             signal: Signal | None = self._guard(name, make)
             if signal is None:
@@ -82,8 +82,8 @@ class Signals:
 
     def forward(self, batch: Batch) -> None:
         """A training micro-batch went through the model."""
-        if self._label_shift != batch.label_shift:
-            batch = msgspec.structs.replace(batch, label_shift=self._label_shift)
+        if self._kind is not batch.kind:
+            batch = msgspec.structs.replace(batch, kind=self._kind)
         for name, call in self._each("forward"):
             try:
                 call(batch)

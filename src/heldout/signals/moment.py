@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeGuard, cast
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
 from heldout.errors import ConfigError
+from heldout.kinds import LANGUAGE_MODEL, Kind
 from heldout.records import AnyRecord, Metric
 
 IGNORED = -100
 """The label of a position that is not trained on."""
-UNSHIFTED = ("ForMaskedLM", "ForTokenClassification")
-"""What transformers calls the losses (`model.loss_type`) whose labels stand where they are predicted."""
+NO_TOKENS = "the labels are not one a token"
 PLACES = {"loss": 0, "logits": 1}
 """Where outputs stand in a model's tuple that begins with a loss."""
 
@@ -79,9 +79,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One training micro-batch's forward pass: what went in, what came out, and what is in it.
 
     `outputs` is what the model returned. `items` is the number of label tokens the loss was
-    divided by when that is the whole optimizer step's (gradient accumulation), else None. A label
-    stands `label_shift` positions behind the one that predicts it (see `label_shift`). What several
-    signals ask for is counted once: in numbers where the host need not wait for a device.
+    divided by when that is the whole optimizer step's (gradient accumulation), else None. `kind` is
+    the model's, which says whether labels are tokens and where they stand. What several signals ask for is
+    counted once: in numbers where the host need not wait for a device.
     """
 
     input_ids_BT: Tensor | None
@@ -89,7 +89,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     labels_BT: Tensor | None
     outputs: Any
     items: Tensor | int | None
-    label_shift: int = 1
+    kind: Kind = LANGUAGE_MODEL
 
     def output(self, name: str) -> Any:
         """The model's `loss` or `logits`, where the Trainer looks for them; None where they are not.
@@ -109,18 +109,33 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def is_label_BT(self) -> Tensor | None:
-        """Which positions predict a label, [B, T - label_shift]; None without such labels.
+        """Which positions predict a label, [B, T - kind.label_shift]; None without labels by token.
 
         T counts the virtual tokens that prompt tuning puts before the given ones: logits show them.
         """
         labels = self.labels_BT
-        if labels is None or labels.dim() != 2 or labels.is_floating_point():
+        if not self._by_token(labels):
             return None
         logits = self.output("logits")
         virtual = logits.shape[1] - labels.shape[1] if _is_by_token(logits) else 0
         if virtual > 0:
             labels = nn.functional.pad(labels, (virtual, 0), value=IGNORED)
-        return labels[:, self.label_shift :] != IGNORED
+        return labels[:, self.kind.label_shift :] != IGNORED
+
+    def _by_token(self, labels: Tensor | None) -> TypeGuard[Tensor]:
+        if labels is None or labels.dim() != 2 or labels.is_floating_point():
+            return False
+        return self.kind.tokens
+
+    @cached_property
+    def labels(self) -> Number | None:
+        """What the loss is a mean over: tokens, or the classes of tokens or sequences."""
+        labels = self.labels_BT
+        if labels is None or self.is_label_BT is not None:
+            return self.label_tokens
+        if labels.dim() == 2 and not labels.is_floating_point():
+            return (labels != IGNORED).sum()
+        return float(len(labels))
 
     @property
     def without_labels(self) -> str:
@@ -128,7 +143,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if self.labels_BT is None:
             return "the model is given no labels"
         if self.is_label_BT is None:
-            return "the labels are not one a token (a classification head)"
+            return (
+                f"{self.kind.what}, and its labels are no tokens" if self.kind.what else NO_TOKENS
+            )
         return ""
 
     @cached_property
@@ -173,17 +190,6 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     last: bool = False
     """Whether training ends with this step."""
     laps: Mapping[str, float] = {}
-
-
-def label_shift(model: nn.Module) -> int:
-    """How many positions behind the one that predicts it a label stands.
-
-    1 in a causal language model. 0 where transformers does not shift labels: in encoder-decoder
-    models, whose decoder is given them shifted, in masked ones and in token classification.
-    """
-    config = getattr(model, "config", None)
-    together = getattr(config, "is_encoder_decoder", False) is True
-    return 0 if together or getattr(model, "loss_type", None) in UNSHIFTED else 1
 
 
 def _is_by_token(logits: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +62,12 @@ def snapshot(history: History) -> dict[str, Any]:
         "checkpoints": [msgspec.to_builtins(saved) for saved in history.checkpoints],
         "notes": [msgspec.to_builtins(note) for note in history.notes],
     }
+
+
+def scope(now: Mapping[str, Any]) -> str:
+    """What is watched of a model whose kind cannot be scored on a fixed set; "" of a language model."""
+    said = [note["text"] for note in now["notes"] if note["topic"] == "scope"]
+    return str(said[-1]) if said else ""
 
 
 def live(history: History) -> dict[str, Any]:

@@ -202,6 +202,8 @@ function isEvaluated(held: Partial<FixedEval>): held is FixedEval {
 
 function whyEmpty(snapshot: Snapshot): string {
   if (snapshot.run === null) return "No evaluation, because the run has not started yet.";
+  const scope = snapshot.notes.findLast(({ topic }) => topic === "scope");
+  if (scope) return scope.text;
   if (snapshot.run.eval_set === null) {
     return "No evaluation, because this run was given no fixed set. Without held-out examples "
       + "only the training loss is known, and it cannot tell learning from memorising.";

@@ -27,7 +27,7 @@ class StreamingCE(Signal):
     left out of the mean; one without a label token has no loss, whatever the model returned (the
     mean of nothing is NaN), and nothing is recorded. With an auxiliary loss it is that sum, not pure
     CE; where the Trainer computes the loss outside the model (label smoothing, a loss function of its
-    own) there is none.
+    own) there is none. A classification model's loss is weighted by its labels, which are no tokens.
     """
 
     metrics = (
@@ -79,17 +79,19 @@ class StreamingCE(Signal):
 
     def forward(self, batch: Batch) -> None:
         """Keep the micro-batch's summed loss and label count on the device."""
-        loss, count = batch.output("loss"), batch.label_tokens
+        loss, count = batch.output("loss"), batch.labels
         if loss is None or count is None:
             self._why = NO_LOSS if loss is None else batch.without_labels
             return
-        loss, divided_by = read(loss), count if batch.items is None else read(batch.items)
+        # a loss over classes is a mean over its own micro-batch, whatever the Trainer passes on
+        items = batch.items if batch.is_label_BT is not None else None
+        loss, divided_by = read(loss), count if items is None else read(items)
         if isinstance(loss, Tensor):
             loss = loss.detach().float()
         total = loss * divided_by
         if not isinstance(count, Tensor):
             total = total if count else 0.0
-        elif batch.items is None or self._together:
+        elif items is None or self._together:
             # where a micro-batch without labels gives NaN though others of the same step have some
             total = total.masked_fill(count == 0, 0.0)
         self._sums.add(total, count)

@@ -59,7 +59,7 @@ class TokenEntropy(Signal):
             return
         if not isinstance(logits, Tensor) or logits.dim() != 3:
             return
-        if logits.shape[1] != is_label_BT.shape[1] + batch.label_shift:
+        if logits.shape[1] != is_label_BT.shape[1] + batch.kind.label_shift:
             return
         logits, most, places = logits.detach(), most_rows(logits), batch.label_places
         if places is not None:

@@ -17,7 +17,7 @@ from heldout.records import encode
 from heldout.views.report.curves import curve_lines
 from heldout.views.report.past import Past
 from heldout.views.report.text import capital, headline
-from heldout.views.snapshot import ACTIVE, snapshot
+from heldout.views.snapshot import ACTIVE, scope, snapshot
 
 MOST_EVALS = 12
 """Evaluations in the table; of more, the latest, and the first."""
@@ -76,7 +76,7 @@ def _head(name: str, now: Mapping[str, Any]) -> Iterator[str]:
 def _numbers(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     last = now["fixed_eval"]
     if not last:
-        yield "Not evaluated on a fixed held-out set."
+        yield escaped(scope(now)) or "Not evaluated on a fixed held-out set."
         lines = list(curve_lines(history))
         yield from ["", *(f"- {escaped(line)}" for line in lines)] if lines else []
         return

@@ -11,7 +11,7 @@ from heldout.derive.progress import flat_since
 from heldout.views.report.curves import EVAL_LOSS, curve_lines
 from heldout.views.report.lora import lora_lines
 from heldout.views.report.past import Past, past_lines
-from heldout.views.snapshot import ACTIVE, snapshot
+from heldout.views.snapshot import ACTIVE, scope, snapshot
 
 MOST_LINES = 8
 ARROWS = {
@@ -37,7 +37,8 @@ def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
         lines += [*_score(history, now), *_patterns(now)]
     else:
         if not _source(now):
-            lines.append("EM: not evaluated (this run has no fixed set, or has not reached it)")
+            why = scope(now) or "not evaluated (this run has no fixed set, or has not reached it)"
+            lines.append(f"EM: {why}")
         lines += curve_lines(history)
     lines += [*_training(now), *_alerts(now), *past_lines(past), *_not_checked(now)]
     lines += ["", *_action(now)]

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from heldout.derive.columns import Columns, Series
 from heldout.derive.patterns import UNMATCHED
-from heldout.views.snapshot import ACTIVE
+from heldout.views.snapshot import ACTIVE, scope
 from heldout.views.terminal.progress import about
 from heldout.views.terminal.watch_curve import bar, curve, is_log, sparkline
 from heldout.views.terminal.watch_text import LEVELS, clean, heading, joined, rate, wrap
@@ -89,6 +89,8 @@ def _many(count: int, what: str) -> str:
 
 
 def _not_evaluated(now: Snapshot) -> str:
+    if why := scope(now):
+        return why
     held_out = (now["run"] or {}).get("eval_set")
     if held_out is None:
         return "this run has no fixed held-out set, so exact match is not known"

@@ -13,7 +13,7 @@ from heldout.records import AnyRecord, Decision, EvalResult, Note, Run, Samples,
 from heldout.views.terminal.watch_text import clean
 
 TOLD_STATES = ("open", "escalated", "resolved")
-TOLD_NOTES = ("failure", "failed", "lost", "resume", "finished")
+TOLD_NOTES = ("failure", "failed", "lost", "resume", "scope", "finished")
 
 
 def plain_lines(records: Iterable[AnyRecord | Samples]) -> Iterator[str]:
