@@ -10,10 +10,12 @@ from heldout.derive.history import History
 from heldout.records import (
     AnyRecord,
     Checkpoint,
+    Direction,
     EvalResult,
     Item,
     Layer,
     Layers,
+    Metric,
     Note,
     Run,
     Sample,
@@ -28,6 +30,11 @@ def at(step: int) -> float:
 
 def run(**changes: Any) -> Run:
     return Run(**{"id": "r", "time": at(0), "model": "tiny", "total_steps": 100} | changes)
+
+
+def metric(name: str, direction: Direction = "none") -> Metric:
+    """What a log says a number means."""
+    return Metric(name=name, title=name, unit="", direction=direction, help="", source="a log")
 
 
 def sample(step: int, loss: float = 1.0, **values: float) -> Sample:

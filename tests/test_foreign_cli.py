@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +65,7 @@ def test_a_log_is_judged_in_words_that_fit_it(tmp_path: Path) -> None:
     for stranger in ("EM", "LoRA", "Go on training"):
         assert stranger not in done.output
     assert "not checked: plateau" in done.output or "plateau: needs" in done.output
-    assert "-> No fixed set and no single held-out loss" in done.output
+    assert "-> No fixed set and no held-out number" in done.output
 
 
 def test_a_run_that_ended_after_its_last_row_is_said_to_have_ended_there(tmp_path: Path) -> None:
@@ -183,3 +186,146 @@ def test_a_journal_is_judged_again_and_left_as_it_is(tmp_path: Path) -> None:
     assert "-> Done. Use checkpoint-10." in again.output
     assert heldout("judge", tmp_path / "r", "--rules", rule(tmp_path)).exit_code == 1
     assert journal.path.read_bytes() == before
+
+
+def evaluated(folder: Path, saved: Sequence[int], **more: Sequence[float]) -> Path:
+    """An output folder: a training loss that falls, evaluations every 100 steps, checkpoints at some."""
+    rows: list[dict[str, float]] = []
+    for i, values in enumerate(zip(*more.values(), strict=True), start=1):
+        rows += [{"step": 100 * i - 50, "loss": 1 / i}, {"step": 100 * i, "loss": 0.9 / i}]
+        rows.append({"step": 100 * i, **dict(zip(more, values, strict=True))})
+    steps = 100 * len(rows) // 3
+    for name in [".", *(f"checkpoint-{step}" for step in saved)]:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    content = {"global_step": steps, "max_steps": steps, "log_history": rows}
+    (folder / "trainer_state.json").write_text(json.dumps(content))
+    return folder
+
+
+def names(folder: Path, **best: Any) -> None:
+    """Write into the state what the Trainer writes of its best checkpoint."""
+    path = folder / "trainer_state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | best))
+
+
+def test_a_word_error_rate_decides_and_the_trainers_best_checkpoint_is_kept(tmp_path: Path) -> None:
+    folder = evaluated(
+        tmp_path / "asr",
+        [100, 200, 300, 400, 500],
+        eval_loss=[0.32, 0.36, 0.39, 0.41, 0.42],
+        eval_wer=[0.79, 0.751, 0.741, 0.743, 0.744],
+    )
+    for best in (
+        {},
+        {"best_metric": 0.741, "best_model_checkpoint": "out/checkpoint-300"},
+        {"best_metric": 0.79, "best_model_checkpoint": "C:\\out\\checkpoint-100"},
+    ):
+        names(folder, **best)
+        done = heldout("judge", folder)
+        assert done.exit_code == 1  # the loss rises
+        assert "-> Done. Use checkpoint-300." in done.output, best
+        assert "Keep checkpoint-300. Eval wer decides, not the loss." in done.output
+        assert "brought nothing" not in done.output
+        assert "none of the 2 evaluations since step 300 was better" in done.output
+        assert "checkpoint-100" not in done.output.partition("WARNING")[2], best
+    assert "set greater_is_better=False" in done.output
+
+
+def test_the_decision_and_the_alert_name_one_checkpoint(tmp_path: Path) -> None:
+    folder = evaluated(
+        tmp_path / "cls",
+        [100, 200, 300, 400, 500, 600],
+        eval_loss=[0.41, 0.36, 0.39, 0.45, 0.52, 0.58],
+        eval_accuracy=[0.80, 0.83, 0.845, 0.861, 0.864, 0.865],
+    )
+    names(folder, best_metric=0.865, best_global_step=600)
+    found = strict_json(heldout("report", folder, "--json").output)
+    (alert,) = [each for each in found["alerts"] if each["rule"] == "eval-loss-rise"]
+    assert found["decision"]["checkpoint"] == "checkpoint-600"
+    assert set(re.findall(r"checkpoint-\d+", alert["action"])) == {"checkpoint-600"}
+
+
+def test_each_evaluation_set_is_judged_under_its_name(tmp_path: Path) -> None:
+    folder = evaluated(
+        tmp_path / "sets",
+        [],
+        eval_easy_loss=[1.0, 0.8, 0.7, 0.6],
+        eval_hard_loss=[1.0, 1.2, 1.5, 1.9],
+    )
+    found = strict_json(heldout("judge", folder, "--json").output)
+    (alert,) = [each for each in found["alerts"] if each["rule"] == "eval-loss-rise"]
+    assert (alert["scope"], alert["level"]) == ("hard", "warning")
+    assert "Held-out loss on hard rises: 1.5, was 1 at step 100" in alert["message"]
+    assert "the first of 2 evaluation sets by name: easy, hard" in found["decision"]["reason"]
+
+
+def test_a_held_out_loss_of_a_table_is_judged_without_knowing_the_steps_planned(
+    tmp_path: Path,
+) -> None:
+    def judged(*held_out: float) -> Result:
+        rows = [f"{i},{1 / (i + 1)},{loss}" for i, loss in enumerate(held_out)]
+        path = tmp_path / "log.csv"
+        path.write_text("\n".join(["step,loss,val_loss", *rows]))
+        return heldout("judge", path)
+
+    rising = judged(1.0, 0.8, 0.7, 0.8, 0.9, 1.0)
+    assert rising.exit_code == 1
+    assert "Held-out loss rises: 0.9, was 0.7 at step 2 (5 evaluations)" in rising.output
+    flat = judged(1.0, 0.8, 0.7, 0.7, 0.701, 0.7, 0.7, 0.7)
+    assert flat.exit_code == 0
+    assert "INFO Eval loss is flat at 0.7" in flat.output
+    assert "how many are planned is not known" in flat.output
+    still = judged(0.7, 0.7001, 0.7, 0.7, 0.7001)
+    assert still.exit_code == 1
+    assert "Nothing is learned: the held-out loss is 0.7 and moved by 0.01%" in still.output
+
+
+def test_nothing_checked_is_not_healthy(tmp_path: Path) -> None:
+    for rows, found in (
+        (
+            [{"step": 1, "kl": 0.1, "grad_norm": 2.0}],
+            "it holds no loss and no evaluation; found kl",
+        ),
+        (
+            [{"step": 1, "eval_oddity": 0.1}],
+            "it holds no loss, and nothing says which way is better for eval/oddity",
+        ),
+    ):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"log_history": rows}))
+        for command in ("judge", "report"):
+            done = heldout(command, path)
+            assert done.exit_code == 3
+            assert f"-> Nothing could be checked: {found}" in done.output
+            done = heldout(command, path, "--json")
+            assert done.exit_code == 3
+            reason = strict_json(done.output)["decision"]["reason"]
+            assert reason.startswith(f"Nothing could be checked: {found}")
+        assert "**Nothing could be checked:**" in heldout("report", path, "--md").output
+    good = log(tmp_path / "good.json", [2.0, 1.0])
+    done = heldout("judge", good, path)
+    assert done.exit_code == 3
+    assert "nothing checked" in done.output
+    assert "unreadable" not in done.output
+    assert heldout("judge", log(tmp_path / "one.json", [2.0])).exit_code == 0
+
+
+def test_what_is_not_read_yet_is_said_in_a_sentence(tmp_path: Path) -> None:
+    lines = '{"loss": 2.0, "step": 1}\n{"loss": 1.0, "step": 2}\n'
+    for name, content, said in (
+        ("log.jsonl", lines.encode(), "one JSON object a line (JSON Lines)"),
+        ("one.jsonl", lines.splitlines()[0].encode(), "no 'log_history' list in it; found loss"),
+        ("log.csv.gz", gzip.compress(b"step,loss\n1,2\n"), "packed by gzip: unpack it first"),
+        (
+            "mega.log",
+            b" [2024-07-15 15:26:21] iteration 1/ 10 | lm loss: 1.1E+01 |\n",
+            "no log that",
+        ),
+        ("console.log", b"Loading: 100%|####| 2/2\n{'loss': 2.1, 'epoch': 0.1}\n", "no log that"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        done = heldout("judge", path)
+        assert isinstance(done.exception, HeldoutError), name  # main() makes it a message and a 3
+        assert said in str(done.exception), name
+        assert "None" not in str(done.exception)

@@ -27,7 +27,8 @@ from callbacks import patience
 from outcomes import facts, share
 from training import JOURNAL
 
-from heldout.derive.eval_curve import NAME, constant_rate, deciding_curve
+from heldout.derive.deciding import is_held_out
+from heldout.derive.eval_curve import constant_rate, deciding_curve
 from heldout.derive.history import History
 from heldout.errors import HeldoutError
 from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Sample
@@ -134,8 +135,7 @@ def _saved_everywhere(records: Sequence[AnyRecord]) -> list[AnyRecord]:
             continue
         found.append(record)
         scored = isinstance(record, EvalResult) or (
-            isinstance(record, Sample)
-            and any(key == NAME or key.startswith("eval/") for key in record.values)
+            isinstance(record, Sample) and any(map(is_held_out, record.values))
         )
         if scored:
             path = f"checkpoint-{record.step}"

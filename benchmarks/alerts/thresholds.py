@@ -16,7 +16,7 @@ from statistics import median
 import corpus
 import numpy as np
 
-from heldout.derive.eval_curve import LEAST, NAME, TASK
+from heldout.derive.deciding import LEAST, NAME, deciding, says_the_loss
 from heldout.derive.history import History
 from heldout.store.foreign import open_any
 
@@ -98,13 +98,14 @@ def risen(history: History) -> Iterator[str]:
     if len(losses) < LEAST or not losses.last > RISEN * min(loss.values()):
         return
     lowest = min(loss, key=lambda step: loss[step])
-    for metric in TASK:
-        known = dict(pairs(history, f"eval/{metric}"))
-        if lowest in known:
-            last = max(known)
-            rose = loss[last] / loss[lowest] - 1
-            then, now = known[lowest], known[last]
-            yield f"held-out loss rose by {rose:.0%}; {metric} {then:.3f} where lowest, {now:.3f} last"
+    chosen = deciding(history)
+    if chosen is None or says_the_loss(chosen.name):
+        return
+    known = dict(pairs(history, chosen.name))
+    if lowest in known:
+        last = max(known)
+        rose, then, now = loss[last] / loss[lowest] - 1, known[lowest], known[last]
+        yield f"held-out loss rose by {rose:.0%}; {chosen.name} {then:.3f} where lowest, {now:.3f} last"
 
 
 def pairs(history: History, name: str) -> Iterator[tuple[int, float]]:

@@ -165,7 +165,7 @@ def watch(
 ) -> None:
     """Watch a run in the terminal: the verdict, curves, heatmap, layers and alerts.
 
-    Exit code with --once and --plain: 0 healthy, 1 warnings, 2 errors, 3 unreadable.
+    Exit code with --once and --plain: 0 healthy, 1 warnings, 2 errors, 3 unreadable or nothing checked.
     """
     from heldout.guard import Guard, guarding, look_once
     from heldout.views.terminal import ascii
@@ -268,7 +268,10 @@ def report_(
         typer.Option("--examples", help="Put the Examples page, with its texts, into the file"),
     ] = False,
 ) -> None:
-    """Print the verdict on a run. Exit code: 0 healthy, 1 warnings, 2 errors, 3 unreadable."""
+    """Print the verdict on a run.
+
+    Exit code: 0 healthy, 1 warnings, 2 errors, 3 unreadable or nothing in it that could be checked.
+    """
     found = as_recorded(run)
     name = found.history.run.id if found.history.run else run.name
     if html is not None:
@@ -298,8 +301,8 @@ def judge(
 ) -> None:
     """Judge stored runs again, or other tools' logs, by today's rules; nothing is written.
 
-    Exit code, of several runs the worst: 0 healthy, 1 warnings, 2 errors, 3 unreadable. An alert that
-    is over at the end of the run is listed and not counted.
+    Exit code, of several runs the worst: 0 healthy, 1 warnings, 2 errors, 3 unreadable or nothing in it
+    that could be checked. An alert that is over at the end of the run is listed and not counted.
     """
     from heldout.replay import rejudge
     from heldout.rules import load_rules

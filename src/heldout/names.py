@@ -16,7 +16,10 @@ EVAL_LOSS = (
     *("validation_loss", "validation/loss", "loss/val", "loss/eval", "loss/valid"),
     *("loss/validation", "validation/epoch_loss"),
 )
-RATE = ("learning_rate", "learning_rate/logged", "train/learning_rate", "lr", "train/lr")
+RATE = (
+    *("learning_rate", "learning_rate/logged", "train/learning_rate", "lr", "train/lr"),
+    *("train_learning_rate", "train_lr", "lr/pg0", "lr-adam", "lr-adamw", "lr-sgd"),
+)
 SYNONYMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (LOSS, ("loss/logged",)),
     (("grad/norm", "grad_norm", "train/grad_norm"), ("grad/norm",)),
@@ -30,7 +33,15 @@ SUMMARY = ("train_runtime", "train_samples_per_second", "train_steps_per_second"
 """What the Trainer logs once, after the last step; `train_loss` beside them is a mean over the run."""
 
 HIGHER = ("accuracy", "f1", "precision", "recall", "rouge", "bleu", "exact_match", "auc")
-LOWER = ("loss", "perplexity", "wer", "cer", "error")
+"""A name with one of these in it is better higher, and one with such a word:"""
+HIGHER_WORDS = {
+    *("acc", "em", "map", "map50", "mcc", "matthews", "pearson", "spearman", "spearmanr"),
+    *("meteor", "chrf", "iou", "dice", "ndcg", "mrr", "r2", "bertscore"),
+}
+LOWER = {
+    *("loss", "perplexity", "ppl", "wer", "cer", "ter", "error", "mse", "mae", "rmse"),
+    *("nll", "bpb", "ece", "brier"),
+}
 
 SOURCE = "the Trainer's log, or the foreign log that was read"
 
@@ -152,9 +163,10 @@ def first_of(synonyms: Iterable[str], names: Iterable[str]) -> str | None:
 def metric(ours: str, theirs: str) -> Metric:
     """What the number that the log calls `theirs` means, as far as its name says."""
     last = ours.rsplit("/", 1)[-1]
-    higher = any(word in last for word in HIGHER)
+    words = last.split("_")
+    higher = any(word in last for word in HIGHER) or not HIGHER_WORDS.isdisjoint(words)
     direction: Direction = "higher" if higher else "none"
-    if not higher and any(word in last.split("_") for word in LOWER):
+    if words[-1] in LOWER or (not higher and not LOWER.isdisjoint(words)):
         direction = "lower"
     return KNOWN.get(ours) or Metric(
         name=ours,
@@ -168,6 +180,7 @@ def metric(ours: str, theirs: str) -> Metric:
 
 def _cleaned(name: str) -> str:
     """A name as heldout's are: lower case, path-like; evaluation's numbers under `eval/`."""
-    path = re.sub(r"^eval_", "eval/", name)
+    path = re.sub(r"^metrics/(.+)\([BMP]\)$", r"eval/\1", name)  # Ultralytics': boxes, masks, poses
+    path = re.sub(r"^(eval|val|valid|validation)[_/]", "eval/", path)
     parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in path.split("/")]
     return "/".join(filter(None, parts)) or "unnamed"

@@ -71,8 +71,9 @@ class Run(Record, frozen=True, kw_only=True):
     """The schedule by the Trainer's name: linear, cosine, constant, ..."""
     training: dict[str, Any] = {}
     """What rules ask of the training's settings, by the Trainer's names where it has them: learning_rate,
-    warmup_steps, gradient_accumulation_steps, fp16, save_steps, eval_steps, logging_steps; vocabulary
-    (classes of the loss), adapters (whether only adapters are trained)."""
+    warmup_steps, gradient_accumulation_steps, fp16, save_steps, eval_steps, logging_steps,
+    metric_for_best_model, greater_is_better; best_metric, best_global_step, best_model_checkpoint as a log
+    has them at its end; vocabulary (classes of the loss), adapters (whether only adapters are trained)."""
     source: str = ""
     """The kind of foreign log this was read from; empty where heldout recorded the run itself."""
     resume: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from facts import at, checkpoint, history, run
+from facts import at, checkpoint, history, metric, run
 
 from heldout.derive.eval_curve import EvalCurve, deciding_curve, eval_curve, tied_steps
 from heldout.derive.history import History
@@ -43,9 +43,9 @@ def test_it_is_judged_anew_when_a_loss_comes_in() -> None:
     assert known(facts).best == 0.5
 
 
-def test_the_checkpoint_to_keep_is_the_earliest_tied_one_that_is_saved() -> None:
+def test_the_checkpoint_to_keep_is_the_best_one_that_is_saved_and_not_the_earliest_tied() -> None:
     facts = history(run(), *losses(2.0, 1.001, 1.0, 1.2), checkpoint(30), checkpoint(20))
-    assert tied_steps(facts, known(facts)) == ["checkpoint-20", "checkpoint-30"]
+    assert tied_steps(facts, known(facts)) == ["checkpoint-30", "checkpoint-20"]
 
 
 def test_where_none_of_the_tied_is_saved_it_is_the_best_saved_one() -> None:
@@ -57,14 +57,15 @@ def test_where_none_of_the_tied_is_saved_it_is_the_best_saved_one() -> None:
 def test_a_tasks_own_metric_decides_where_there_is_one() -> None:
     rising = [2.0, 1.0, 1.5, 1.9]
     accuracy = [0.5, 0.6, 0.9, 0.7]
-    facts = [
+    facts: list[AnyRecord] = [
         Sample(step=10 * i, time=at(10 * i), values={"loss/trainer_eval": x, "eval/accuracy": y})
         for i, (x, y) in enumerate(zip(rising, accuracy, strict=True), start=1)
     ]
+    facts.insert(0, metric("eval/accuracy", "higher"))
     found = deciding_curve(history(run(), *facts))
     assert found is not None
     assert (found.title, found.best_step, found.best, found.last) == ("eval accuracy", 30, 0.9, 0.7)
-    early = deciding_curve(history(run(), *facts[:2]))
+    early = deciding_curve(history(run(), *facts[:3]))
     assert early is not None
     assert early.title == "eval loss"
     assert deciding_curve(history()) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from heldout.derive.history import History
 from heldout.errors import DataError
-from heldout.names import named
+from heldout.names import metric, named
 from heldout.records import AnyRecord, Checkpoint, Metric, Note, Run, Sample, decode, encode
 from heldout.store.foreign import open_any
 from heldout.store.numbers import step_of
@@ -463,3 +463,108 @@ def test_a_step_may_be_spelled_in_many_ways(value: Any) -> None:
 @pytest.mark.parametrize("value", [-1, 2.5, True, math.nan, math.inf, "x", None, 2**53])
 def test_what_is_no_step_is_none(value: Any) -> None:
     assert step_of(value) is None
+
+
+# What other tools call a number
+
+
+def latest(path: Path, text: str) -> tuple[dict[str, float], list[AnyRecord]]:
+    """The numbers of the last row of a table, and all records."""
+    records = open_any(write(path, text))
+    return dict(of(records, Sample)[-1].values), records
+
+
+def test_epochs_are_the_steps_of_a_table_with_one_row_an_epoch(tmp_path: Path) -> None:
+    header = "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss\n"
+    first = "0,0.5,1e-4,2.0,0.4,2.1\n1,0.6,2e-4,1.5,0.5,1.6\n2,0.7,1e-4,1.0,0.6,1.1\n"
+    again = "0,0.5,1e-4,2.0,0.4,2.2\n1,0.6,2e-4,1.4,0.5,1.5\n"
+    values, records = latest(tmp_path / "log.csv", header + first + again)
+    assert [each.step for each in of(records, Sample)] == [0, 1]
+    assert (values["loss/logged"], values["loss/trainer_eval"]) == (1.4, 1.5)
+    assert (values["eval/accuracy"], values["accuracy"], values["epoch"]) == (0.5, 0.6, 1.0)
+    assert said(records) == [
+        "no column of steps: one row an epoch, so steps are epochs here",
+        "it holds 2 runs, one behind the other (the steps begin again at 0): the last one is judged, "
+        "2 rows",
+    ]
+    for cells in (["0.5", "1.0", "1.5"], ["1", "1", "2"], ["1", "3", "2"], ["1", "x", "2"]):
+        rows = [f"{cell},{i}" for i, cell in enumerate(cells)]
+        _, records = latest(tmp_path / "log.csv", "\n".join(["epoch,loss", *rows]))
+        assert [each.step for each in of(records, Sample)] == [1, 2, 3], cells
+        assert "rows are counted instead" in said(records)[0]
+
+
+def test_ultralytics_names_are_known(tmp_path: Path) -> None:
+    text = (
+        "   epoch, time, train/box_loss, train/cls_loss, metrics/mAP50-95(B), val/box_loss, lr/pg0\n"
+        "       1,  9.5,            1.5,            2.0,                0.25,          1.75,  1e-3\n"
+        "       2, 19.5,            1.0,            1.5,                0.50,          1.25,  5e-4\n"
+    )
+    values, records = latest(tmp_path / "results.csv", text)
+    assert [each.step for each in of(records, Sample)] == [1, 2]
+    assert (values["loss/logged"], values["loss/trainer_eval"]) == (2.5, 1.25)
+    assert (values["eval/map50_95"], values["learning_rate"]) == (0.5, 5e-4)
+    directions = {each.name: each.direction for each in of(records, Metric)}
+    assert directions["eval/map50_95"] == "higher"
+    assert "'train/loss' is the sum of train/box_loss, train/cls_loss" in said(records)
+
+
+def test_a_whole_loss_is_never_replaced_by_its_parts(tmp_path: Path) -> None:
+    text = "step,loss,train/a_loss,train/b_loss\n1,9.0,1.0,2.0\n"
+    values, records = latest(tmp_path / "log.csv", text)
+    assert values["loss/logged"] == 9.0
+    assert said(records) == []
+
+
+def test_a_chart_that_wandb_exported_is_read_by_its_numbers_name(tmp_path: Path) -> None:
+    text = (
+        '"Step","sky-1 - train/loss","sky-1 - train/loss__MIN","sky-1 - train/loss__MAX",'
+        '"sea-2 - train/loss","sea-2 - train/loss__MIN","sea-2 - train/loss__MAX"\n'
+        '"1","2.0","1.0","3.0","9.0","9.0","9.0"\n"2","1.5","1.0","3.0","","",""\n'
+    )
+    values, records = latest(tmp_path / "w.csv", text)
+    assert values == {"loss/logged": 1.5}
+    assert said(records) == ["it holds 2 runs; sky-1 is read, not sea-2"]
+    plain = "step,a - b\n1,2.0\n"  # no chart of W&B's: it has no lowest and highest
+    assert latest(tmp_path / "p.csv", plain)[0] == {"a_b": 2.0}
+
+
+def test_a_curve_that_tensorboard_exported_is_what_its_file_says(tmp_path: Path) -> None:
+    falls = "Wall time,Step,Value\n1700000000.0,1,2.0\n1700000001.0,2,1.5\n1700000002.0,3,1.0\n"
+    rises = falls.replace("1.0\n", "9.0\n")
+    for name, text, expected in (
+        ("run-x-tag-train_loss.csv", rises, {"loss/logged": 9.0}),
+        ("run-x-tag-eval_loss.csv", falls, {"loss/trainer_eval": 1.0}),
+        (
+            "run-x-tag-train_learning_rate.csv",
+            falls,
+            {"learning_rate": 1.0, "learning_rate/logged": 1.0},
+        ),
+        ("export.csv", falls, {"loss/logged": 1.0}),
+        ("export.csv", rises, {"value": 9.0}),
+    ):
+        values, records = latest(tmp_path / name, text)
+        assert values == expected, name
+        assert of(records, Sample)[0].time == 1700000000.0
+        assert ("'Value'" in " ".join(said(records))) == (name == "export.csv"), name
+
+
+def test_which_way_is_better_is_read_off_a_name() -> None:
+    ways = {
+        "higher": ("eval_accuracy", "eval_mAP", "eval_matthews_correlation", "eval_rougeL"),
+        "lower": ("eval_wer", "eval_cer", "eval_ppl", "eval_word_error_rate", "eval_accuracy_loss"),
+        "none": ("eval_memory", "eval_runtime", "eval_samples_per_second", "eval_answer"),
+    }
+    for direction, theirs in ways.items():
+        found = {name: metric(named([name])[name][0], name).direction for name in theirs}
+        assert found == dict.fromkeys(theirs, direction)
+
+
+def test_what_the_state_says_of_its_best_checkpoint_is_kept(tmp_path: Path) -> None:
+    best = {"best_metric": 0.5, "best_model_checkpoint": "/tmp/out/checkpoint-20/"}
+    told = open_any(write(tmp_path / "s.json", state(LOG, **best)))[0].training
+    assert told["best_metric"] == 0.5
+    assert told["best_model_checkpoint"] == "checkpoint-20"
+    assert told["best_global_step"] == 20
+    told = open_any(write(tmp_path / "s.json", state(LOG, best_metric=None)))[0].training
+    assert "best_metric" not in told

@@ -668,8 +668,18 @@ def _training(args: TrainingArguments, model: nn.Module, steps: int) -> dict[str
         if kind_of(unwrapped(model)).tokens
         else None,
         "adapters": hasattr(unwrapped(model), "peft_config"),
+        **_best_by(args),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _best_by(args: TrainingArguments) -> dict[str, Any]:
+    """What the Trainer tells its best checkpoint by, where it was told a metric."""
+    metric = getattr(args, "metric_for_best_model", None)
+    if not metric:
+        return {}
+    higher = getattr(args, "greater_is_better", None)
+    return {"metric_for_best_model": metric, "greater_is_better": higher}
 
 
 def _resumed_from(args: TrainingArguments, state: TrainerState) -> Path | None:

@@ -1,8 +1,4 @@
-"""The Trainer's own held-out numbers, for runs that have no fixed set.
-
-A task's own metric decides where one is logged: a model may go on to get better at its task while
-the held-out loss rises (docs/alerts.md has such a log).
-"""
+"""The Trainer's own held-out numbers, judged, for runs that have no fixed set."""
 
 from __future__ import annotations
 
@@ -11,26 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heldout.derive.deciding import NAME, Deciding, deciding, deciding_each, sets
 from heldout.derive.history import History
 from heldout.stats.curve import Curve, judge_curve
 
-NAME = "loss/trainer_eval"
-TASK = (
-    "exact_match",
-    "em",
-    "accuracy",
-    "f1",
-    "mcc",
-    "matthews_correlation",
-    "bleu",
-    "rougeL",
-    "rouge1",
-)
-"""Metrics of a task, higher is better; the first that a run has decides."""
-DECIDING = frozenset([NAME, *(f"eval/{metric}" for metric in TASK)])
-"""The series that can decide."""
-LEAST = 3
-"""Values from which on a task's metric decides."""
+LOSS = Deciding(NAME, lower=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +21,19 @@ class EvalCurve:
     name: str
     steps: list[int]
     losses: list[float]
-    """Lower is better: a task's metric has its sign turned."""
+    """Lower is better: the sign of a number that is better higher is turned."""
     found: Curve
+    chosen: Deciding
 
     @property
     def title(self) -> str:
         """What to call it in a sentence."""
-        return "eval loss" if self.name == NAME else self.name.replace("/", " ")
+        if self.name == NAME:
+            return "eval loss"
+        scope, metric = self.chosen.scope, self.name.removeprefix("eval/")
+        if scope:
+            return f"eval {metric.removeprefix(f'{scope}_')} on {scope}".replace("/", " ")
+        return self.name.replace("/", " ")
 
     @property
     def best_step(self) -> int:
@@ -65,57 +52,71 @@ class EvalCurve:
 
     @property
     def _sign(self) -> int:
-        return 1 if self.name == NAME else -1
+        return 1 if self.chosen.lower else -1
 
 
-def eval_curve(history: History, name: str = NAME) -> EvalCurve | None:
-    """Judge the held-out losses that the Trainer logged; None before the first finite one."""
-    series = history.columns.get(name)
+def eval_curve(history: History, chosen: Deciding = LOSS) -> EvalCurve | None:
+    """Judge one held-out number that the Trainer logged; None before the first finite one."""
+    series = history.columns.get(chosen.name)
     if not len(series):
         return None
     seen = (len(series), repr(series.last))  # asked at every step, and rarely another
-    return history.remember(f"curve of {name}", lambda: _judged(history, name), seen)
+    key = f"curve of {chosen.name} {chosen.scope} {chosen.why}"
+    return history.remember(key, lambda: _judged(history, chosen), seen)
 
 
 def deciding_curve(history: History) -> EvalCurve | None:
-    """The task's metric where the Trainer logs one, else its held-out loss; None without either."""
-    if history.columns.series.keys().isdisjoint(DECIDING):
-        return None
-    for metric in TASK:
-        if len(history.columns.get(f"eval/{metric}")) >= LEAST:
-            return eval_curve(history, f"eval/{metric}")
-    return eval_curve(history)
+    """The number that decides, as `heldout.derive.deciding` says; None without any."""
+    chosen = deciding(history)
+    return eval_curve(history, chosen) if chosen else None
 
 
-def _judged(history: History, name: str) -> EvalCurve | None:
-    series = history.columns.get(name)
+def curves(history: History) -> list[EvalCurve]:
+    """The curve that decides for each evaluation set, that of the whole run first."""
+    found = (eval_curve(history, chosen) for chosen in deciding_each(history))
+    return [curve for curve in found if curve]
+
+
+def loss_curves(history: History) -> list[EvalCurve]:
+    """The held-out loss on each evaluation set; `chosen.scope` is the set's name where there are several."""
+    losses = (Deciding(name, True, scope) for scope, name in sets(history).items())
+    found = (eval_curve(history, chosen) for chosen in losses)
+    return [curve for curve in found if curve]
+
+
+def _judged(history: History, chosen: Deciding) -> EvalCurve | None:
+    series = history.columns.get(chosen.name)
     known = [
         (int(s), v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)
     ]
     if not known:
         return None
-    sign = 1 if name == NAME else -1
+    sign = 1 if chosen.lower else -1
     steps, losses = [step for step, _ in known], [sign * float(loss) for _, loss in known]
     total = history.run.total_steps if history.run else 0
     found = judge_curve(
         np.array(steps, dtype=np.float64),
         np.array(losses),
-        max(total, history.step),
+        max(total, history.step) if total else 0.0,
         falling_rate=not constant_rate(history),
     )
-    return EvalCurve(name, steps, losses, found) if found else None
+    return EvalCurve(chosen.name, steps, losses, found, chosen) if found else None
 
 
 def tied_steps(history: History, curve: EvalCurve) -> list[str]:
-    """The saved checkpoints among the tied best evaluations, earliest first, by folder name.
+    """The saved checkpoint that was scored best, then those tied with it, by folder name.
 
-    Without a saved one among them: the saved one that was scored best.
+    The best comes first, and not the earliest: one number an evaluation cannot show that an earlier one
+    is as good.
     """
     names = {saved.step: saved.path for saved in history.checkpoints}
-    tied = [curve.steps[i] for i in curve.found.tied if curve.steps[i] in names]
     pairs = zip(curve.losses, curve.steps, strict=True)
-    scored = [(loss, step) for loss, step in pairs if step in names]
-    return [names[step] for step in tied] or [names[step] for _, step in sorted(scored)[:1]]
+    scored = sorted((loss, step) for loss, step in pairs if step in names)
+    kept = [step for _, step in scored[:1]]
+    tied = [curve.steps[i] for i in curve.found.tied if curve.steps[i] in names]
+    if kept and kept[0] in tied:
+        kept += [step for step in tied if step != kept[0]]
+    return [names[step] for step in kept]
 
 
 def constant_rate(history: History) -> bool:

@@ -1,11 +1,11 @@
-"""The held-out loss of a run: the fixed set's cross-entropy, else the Trainer's own evaluation loss."""
+"""The held-out loss of a run: the fixed set's cross-entropy, else the Trainer's own evaluation losses."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from heldout.derive.eval_curve import eval_curve
+from heldout.derive.eval_curve import loss_curves
 from heldout.derive.history import History
 
 
@@ -29,11 +29,20 @@ NONE = HeldOut([], [])
 
 
 def held_out(history: History) -> HeldOut:
-    """Return the held-out losses; costs next to nothing while no evaluation comes in."""
+    """Return the held-out losses; costs next to nothing while no evaluation comes in.
+
+    Of several evaluation sets of the Trainer those of the first by name.
+    """
+    return next(iter(held_out_by_set(history).values()), NONE)
+
+
+def held_out_by_set(history: History) -> dict[str, HeldOut]:
+    """Return the held-out losses by evaluation set; "" is the fixed set, or the only one."""
     if history.evals:
-        return history.remember("held-out losses", lambda: _fixed(history))
-    curve = eval_curve(history)
-    return HeldOut(curve.steps, curve.losses) if curve else NONE
+        return {"": history.remember("held-out losses", lambda: _fixed(history))}
+    return {
+        curve.chosen.scope: HeldOut(curve.steps, curve.losses) for curve in loss_curves(history)
+    }
 
 
 def _fixed(history: History) -> HeldOut:

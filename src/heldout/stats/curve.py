@@ -36,12 +36,13 @@ class Curve:
     best: int
     """The lowest loss."""
     tied: list[int]
-    """Those not surely worse than it, ascending; the first is worth keeping."""
+    """Those not surely worse than it, ascending."""
     noise: float
     """Standard deviation of one loss around a smooth curve; 0 where too few are known."""
     trend: Trend
     gain: float
-    """Expected over the rest of the run, as a share of the best loss; NaN where too few are known."""
+    """Expected over the rest of the run, or over as many steps again where the total is not known, as a
+    share of the best loss; NaN where too few are known."""
 
 
 def noise(losses: Floats) -> float:
@@ -55,7 +56,9 @@ def noise(losses: Floats) -> float:
 
 
 def judge_curve(steps: Floats, losses: Floats, total: float, falling_rate: bool) -> Curve | None:
-    """Judge finite `losses` at ascending `steps` of a run of `total` steps; None when there is none.
+    """Judge finite `losses` at ascending `steps` of a run of `total` steps, 0 where that is not known.
+
+    None when there is none.
 
     The gain still to come is the slope of the latest losses over the steps left, halved where the
     learning rate falls to the end (`falling_rate`).
@@ -80,5 +83,5 @@ def _gain(steps: Floats, losses: Floats, total: float, falling: bool, scale: flo
     span = min(max(SPAN, len(losses) // 3), WIDEST)
     pairs = combinations(range(len(losses) - span, len(losses)), 2)
     slope = np.median([(losses[j] - losses[i]) / (steps[j] - steps[i]) for i, j in pairs])
-    left = max(0.0, total - float(steps[-1]))
+    left = max(0.0, total - float(steps[-1])) if total else float(steps[-1])
     return float(-slope * left * (0.5 if falling else 1.0) / scale)

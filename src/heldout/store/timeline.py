@@ -15,13 +15,16 @@ class Timeline:
     """Takes rows as they were logged; rows of one step become one.
 
     A row that goes back to say a number again, differently, is a resume: what was logged from its
-    step on is forgotten, as `History` does. One that goes back with numbers nothing contradicts is
+    step on is forgotten, as `History` does. Where it goes back to the first step it is another run, written
+    behind the first, and the last run stands. One that goes back with numbers nothing contradicts is
     late (all evaluations at the end of a file, another process's numbers) and takes its place.
     """
 
     def __init__(self) -> None:
         self.resumes: list[tuple[int, int]] = []
         """The last step before each resume, and the first one after it."""
+        self.runs = 1
+        """How many runs the rows are of; the last one stands."""
         self._rows: dict[int, tuple[float | None, dict[str, float]]] = {}
         self._steps: list[int] = []
         self._by_name: dict[str, list[int]] = {}
@@ -30,7 +33,11 @@ class Timeline:
         """Take in the next row."""
         last = self._steps[-1] if self._steps else row.step
         if row.step < last and any(self._contradicts(row, name) for name in row.values):
-            self.resumes.append((last, row.step))
+            if row.step <= self._steps[0]:
+                self.runs += 1
+                self.resumes.clear()
+            else:
+                self.resumes.append((last, row.step))
             self._cut(row.step)
         if row.step not in self._rows:
             self._rows[row.step] = row.time, {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from heldout.names import SUMMARY, is_summary
+from heldout.store.numbers import step_of
 
 SETTINGS = {
     "learning_rate": "learning_rate",
@@ -20,6 +22,7 @@ SETTINGS = {
     "num_train_epochs": "num_train_epochs",
 }
 """Its names for the settings that rules ask for, and those of `Run.training`."""
+SWITCHES = ("fp16", "greater_is_better")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,11 @@ def arguments(config: Mapping[str, Any]) -> Arguments:
     for theirs, ours in SETTINGS.items():
         if _is_number(config.get(theirs)):
             training.setdefault(ours, config[theirs])
-    if isinstance(config.get("fp16"), bool):
-        training["fp16"] = config["fp16"]
+    for name in SWITCHES:
+        if isinstance(config.get(name), bool):
+            training[name] = config[name]
+    if isinstance(config.get("metric_for_best_model"), str):
+        training["metric_for_best_model"] = config["metric_for_best_model"]
     if isinstance(config.get("peft_config"), Mapping):
         training["adapters"] = True
     classes = _classes(config)
@@ -52,6 +58,25 @@ def arguments(config: Mapping[str, Any]) -> Arguments:
         model=_text(config, "_name_or_path") or _text(config, "model_name_or_path"),
         total_steps=total if isinstance(total, int) and total > 0 else 0,
     )
+
+
+def best_so_far(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a state says of the best checkpoint so far: its `best_metric`, folder and step.
+
+    Which metric it is the Trainer does not write. Before transformers 4.48 it wrote no step either; the
+    folder's name has it.
+    """
+    value, folder = state.get("best_metric"), state.get("best_model_checkpoint")
+    found: dict[str, Any] = {}
+    if _is_number(value):
+        found["best_metric"] = value
+    if isinstance(folder, str) and folder:
+        found["best_model_checkpoint"] = re.split(r"[/\\]", folder.rstrip("/\\"))[-1]
+        saved = re.search(r"checkpoint-(\d{1,15})$", found["best_model_checkpoint"])
+        if saved:
+            found["best_global_step"] = int(saved[1])
+    step = step_of(state.get("best_global_step"))
+    return {**found, "best_global_step": step} if step else found
 
 
 def summary(values: Mapping[str, Any]) -> dict[str, str]:

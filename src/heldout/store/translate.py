@@ -13,6 +13,7 @@ from heldout.names import EVAL_LOSS, LOSS, RATE, first_of, metric, named
 from heldout.records import AnyRecord, Checkpoint, Metric, Note, Run, Sample
 from heldout.store.reader import Log, Row
 from heldout.store.timeline import Timeline
+from heldout.store.totals import with_totals
 
 
 def records_of(log: Log, source: str) -> list[AnyRecord]:
@@ -23,7 +24,7 @@ def records_of(log: Log, source: str) -> list[AnyRecord]:
     timeline = Timeline()
     for row in log.rows:
         timeline.add(row)
-    rows = list(timeline.rows())
+    rows, totals = with_totals(list(timeline.rows()))
     theirs = list(dict.fromkeys(name for row in rows for name in row.values))
     ours = named(theirs)
     start = rows[0].time or 0.0
@@ -38,7 +39,14 @@ def records_of(log: Log, source: str) -> list[AnyRecord]:
         source=source,
         environment=dict(log.environment),
     )
-    remarks = [*log.remarks, *_resumes(timeline), *_strays(log, rows), *_no_loss(theirs)]
+    remarks = [
+        *log.remarks,
+        *_runs(timeline, rows),
+        *_resumes(timeline),
+        *_strays(log, rows),
+        *totals,
+        *_no_loss(theirs),
+    ]
     notes = [Note(step=0, time=start, topic="data", text=text) for text in remarks]
     facts: list[Sample | Checkpoint] = [*_samples(rows, ours, start), *_saved(log, rows, start)]
     facts.sort(key=lambda fact: fact.step)
@@ -89,6 +97,15 @@ def _end(log: Log, rows: Sequence[Row], start: float) -> Iterator[Note]:
 
 def _metrics(ours: dict[str, tuple[str, ...]]) -> list[Metric]:
     return [metric(name, theirs) for theirs, names in ours.items() for name in names]
+
+
+def _runs(timeline: Timeline, rows: Sequence[Row]) -> list[str]:
+    if timeline.runs == 1:
+        return []
+    return [
+        f"it holds {timeline.runs} runs, one behind the other (the steps begin again at "
+        f"{rows[0].step:,}): the last one is judged, {len(rows):,} rows"
+    ]
 
 
 def _resumes(timeline: Timeline) -> list[str]:

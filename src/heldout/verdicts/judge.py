@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import heldout.verdicts.rules
-from heldout.derive.eval_curve import DECIDING
+from heldout.derive.deciding import is_held_out
 from heldout.derive.history import ENDS, History
 from heldout.folder import load
 from heldout.records import AnyRecord, Checkpoint, Decision, EvalResult, Note, Run, Sample, Verdict
@@ -90,7 +90,7 @@ class Judge:
     def _decides(self, fact: AnyRecord) -> bool:
         """Whether a fact can change the decision without changing an alert."""
         if isinstance(fact, Sample):  # the Trainer's own evaluation, where there is no other
-            return not self.history.evals and not fact.values.keys().isdisjoint(DECIDING)
+            return not self.history.evals and any(map(is_held_out, fact.values))
         return isinstance(fact, EvalResult | Checkpoint | Note) or (
             isinstance(fact, Run) and fact.step > 0
         )

@@ -34,8 +34,9 @@ ONLY_STOPPING = ("plateau", "eval-plateau")
 def decide(history: History) -> Decision:
     """Decide from everything known; `reason` is one sentence with the numbers behind it.
 
-    The checkpoint is the earliest of those tied with the best that are on disk: by exact match on the
-    fixed set or, in a run without one, by the Trainer's own evaluation.
+    The checkpoint is the earliest of those tied with the best that are on disk by exact match on the fixed
+    set or, in a run without one, the best on disk by the Trainer's own evaluation: by the number that
+    `heldout.derive.deciding` names.
     """
     now = fixed_eval(history)
     curve = None if now else deciding_curve(history)
@@ -44,6 +45,8 @@ def decide(history: History) -> Decision:
     early = cut_short(history)
     action, cause = _action(history, best, early)
     budget = _budget(history, action, best, curve)
+    if cause and cause.rule != "eval-plateau":
+        budget.pop("evaluations_since", None)  # what ends the run is another matter
     if cause:
         reason = _said(cause, action, best)
     else:
@@ -61,7 +64,8 @@ def decide(history: History) -> Decision:
 
 
 def _action(history: History, best: str | None, early: str) -> tuple[Action, Verdict | None]:
-    active = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
+    known = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
+    active = [v for v in known if v.evidence.get("decides", True)]
     ending = [v for v in active if LEVELS.index(v.level) >= LEVELS.index(_least(v.rule))]
     worst = max(ending, key=lambda verdict: LEVELS.index(verdict.level), default=None)
     if worst is None:
@@ -88,7 +92,9 @@ def _budget(
     history: History, action: Action, best: str | None, curve: EvalCurve | None
 ) -> dict[str, Any]:
     """Steps that stopping now saves, those between the checkpoint to keep and the last evaluation, which
-    bought nothing, and those behind it, of which nothing is known."""
+    bought nothing, and those behind it, of which nothing is known.
+
+    Of one number an evaluation nothing shows that it bought nothing: those since are counted instead."""
     total = history.run.total_steps if history.run else 0
     kept = {saved.path: saved.step for saved in history.checkpoints}.get(best or "")
     if curve and kept is None:
@@ -103,10 +109,13 @@ def _budget(
         found |= {
             "best_step": kept,
             "last_step": last,
-            "steps_wasted": last - kept,
             "steps_unknown": max(0, history.step - last),
             "steps_made": history.step,
         }
+        if curve and kept == curve.best_step:
+            found["evaluations_since"] = sum(step > kept for step in curve.steps)
+        if not curve:
+            found["steps_wasted"] = last - kept
     return found
 
 
@@ -129,6 +138,10 @@ def _spent(budget: dict[str, Any]) -> str:
             f"the {budget['steps_wasted']:,} steps from step {budget['best_step']:,} to "
             f"{budget['last_step']:,} ({share:.0%}) brought nothing that can be measured"
         )
+    if budget.get("evaluations_since", 0) > 0:
+        num, step = budget["evaluations_since"], budget["best_step"]
+        of = "the one evaluation" if num == 1 else f"none of the {num} evaluations"
+        parts.append(f"{of} since step {step:,} was {'no ' if num == 1 else ''}better")
     if budget.get("steps_unknown", 0) > 0:
         parts.append(
             f"the {budget['steps_unknown']:,} steps since step {budget['last_step']:,} were not evaluated"
@@ -139,7 +152,8 @@ def _spent(budget: dict[str, Any]) -> str:
 def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> str:
     if curve:
         best = f"best {curve.best:.4g} at step {curve.best_step:,}"
-        return f"{curve.title} {curve.last:.4g}, {best}, of {len(curve.steps)} evaluations"
+        why = f" ({curve.chosen.why})" if curve.chosen.why else ""
+        return f"{curve.title} {curve.last:.4g}, {best}, of {len(curve.steps)} evaluations{why}"
     if not now:
         return "nothing has been evaluated yet"
     score = f"EM {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"

@@ -20,6 +20,7 @@ READERS: list[Reader] = sorted(
     load(sys.modules[__name__], "READER"), key=lambda reader: reader.rank
 )
 SNIFFED_BYTES = 1 << 16
+GZIP = b"\x1f\x8b"
 
 
 def open_any(path: Path) -> list[AnyRecord]:
@@ -69,6 +70,8 @@ def _found(path: Path) -> str:
         return f"no run in this folder, which holds {shown or 'nothing'}"
     with path.open("rb") as file:
         start = file.read(40)
+    if start.startswith(GZIP):
+        return "packed by gzip: unpack it first (gunzip)"
     return f"no log that heldout knows; it starts with {start!r}" if start else "the file is empty"
 
 

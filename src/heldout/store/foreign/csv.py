@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heldout.errors import DataError
+from heldout.store.exports import known_export, with_value_named
 from heldout.store.numbers import SHOWN, Numbers, step_of
 from heldout.store.reader import Log, Reader, Row
 
@@ -20,6 +21,7 @@ STEPS = (
     *("steps", "iteration", "iterations", "iter", "_step"),
 )
 TIMES = ("time", "wall_time", "wall time", "timestamp", "_timestamp")
+EPOCHS = ("epoch", "epochs", "train/epoch")
 EPOCH_2001 = 1e9
 """Unix seconds are beyond it; smaller times are counted from the start."""
 
@@ -45,8 +47,10 @@ def read(path: Path) -> Log:
     try:
         header = next(lines, (1, []))[1]
         _check(path, header)
-        found = _Rows(header)
-        for line, cells in lines:
+        exported = known_export(header, path.stem)
+        table_rows = list(lines)
+        found = _Rows(exported.header, table_rows)
+        for line, cells in table_rows:
             found.add(line, cells)
     except csv.Error as error:
         raise DataError(f"{path}:{table.line_num}: no table: {error}") from error
@@ -56,18 +60,25 @@ def read(path: Path) -> Log:
             f"{path}: {found.seen} rows under the header {', '.join(header)[:200]}, "
             "and none with a step and a number. Write one row a step, numbers with a decimal point"
         )
-    backwards = len(rows) > 2 and all(a.step > b.step for a, b in itertools.pairwise(rows))
-    return Log(id=path.stem, rows=rows[::-1] if backwards else rows, remarks=found.remarks())
+    if len(rows) > 2 and all(a.step > b.step for a, b in itertools.pairwise(rows)):
+        rows = rows[::-1]
+    rows, said = with_value_named(rows)
+    return Log(id=path.stem, rows=rows, remarks=[*exported.remarks, *found.remarks(), *said])
 
 
 class _Rows:
     """The rows of a table with this header, and what is wrong with it."""
 
-    def __init__(self, header: Sequence[str]) -> None:
+    def __init__(
+        self, header: Sequence[str | None], lines: Sequence[tuple[int, Sequence[str]]]
+    ) -> None:
         self.rows: list[Row] = []
         self.seen = 0
         self._header = header
         self._step = _place(header, STEPS)
+        self._epochs = False
+        if self._step is None and _are_steps(lines, _place(header, EPOCHS)):
+            self._step, self._epochs = _place(header, EPOCHS), True
         self._time = _place(header, TIMES)
         self._numbers = Numbers()
         self._strange: list[str] = []
@@ -80,7 +91,8 @@ class _Rows:
             return
         values = {}
         for i, (name, cell) in enumerate(zip(self._header, cells, strict=False)):
-            if name and cell and i not in (self._step, self._time):
+            counted = i == self._time or (i == self._step and not self._epochs)
+            if name and cell and not counted:
                 value = self._numbers.of(name, cell, f"line {line}")
                 if value is not None:
                     values[name] = value
@@ -89,6 +101,8 @@ class _Rows:
 
     def remarks(self) -> list[str]:
         said = []
+        if self._epochs:
+            said.append("no column of steps: one row an epoch, so steps are epochs here")
         if self._step is None:
             said.append(
                 f"no column of steps ({', '.join(STEPS[:3])}, ...): rows are counted instead"
@@ -122,9 +136,18 @@ def _key(name: str) -> str:
     return name.strip().strip('"').lower()
 
 
-def _place(header: Sequence[str], names: Sequence[str]) -> int | None:
+def _are_steps(lines: Sequence[tuple[int, Sequence[str]]], at: int | None) -> bool:
+    """Whether the epochs in a column are whole and ascend, but where another run begins."""
+    cells = [_cell(cells, at) for _, cells in lines]
+    epochs = [epoch for cell in cells if (epoch := step_of(cell)) is not None]
+    if at is None or not epochs or len(epochs) < len([cell for cell in cells if cell]):
+        return False
+    return all(a < b or b == epochs[0] < a for a, b in itertools.pairwise(epochs))
+
+
+def _place(header: Sequence[str | None], names: Sequence[str]) -> int | None:
     """The column called by the first of `names` that one is called by."""
-    keys = [_key(cell) for cell in header]
+    keys = [_key(cell or "") for cell in header]
     return next((keys.index(name) for name in names if name in keys), None)
 
 

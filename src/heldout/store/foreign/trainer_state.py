@@ -12,7 +12,7 @@ from typing import Any
 from heldout.errors import DataError
 from heldout.store.numbers import SHOWN, Numbers, step_of
 from heldout.store.reader import Log, Reader, Row
-from heldout.store.trainer import arguments, summary
+from heldout.store.trainer import arguments, best_so_far, summary
 
 FILE_NAME = "trainer_state.json"
 
@@ -22,8 +22,8 @@ def accepts(path: Path) -> bool:
     if path.is_dir():
         return bool(_states(path))
     with path.open("rb") as file:
-        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    return path.name == FILE_NAME or start[:1] in (b"{", b"[")
+        start = file.read(64)
+    return path.name == FILE_NAME or bool(_JSON.match(start))
 
 
 def read(path: Path) -> Log:
@@ -50,6 +50,11 @@ def _read_file(path: Path) -> Log:
     history = state.get("log_history")
     if not isinstance(history, list):
         keys = ", ".join(list(state)[:5]) or "nothing readable"
+        if stopped is not None and _is_lines(data):
+            raise DataError(
+                f"{path}: one JSON object a line (JSON Lines), which is not read. "
+                f"Give a Hugging Face {FILE_NAME}, or a CSV file with the columns step, loss, ..."
+            )
         where = "" if stopped is None else f" up to byte {stopped:,} of {len(data):,}"
         raise DataError(
             f"{path}: no 'log_history' list in it{where}; found {keys}. Give a Hugging Face {FILE_NAME}"
@@ -71,7 +76,7 @@ def _read_file(path: Path) -> Log:
         total_steps=total,
         last_step=reached,
         finished=bool(last_words) or 0 < total <= reached,
-        training=said.training,
+        training={**said.training, **best_so_far(state)},
         environment=last_words,
         checkpoints=_checkpoints(path),
         remarks=[*remarks, *numbers.remarks()],
@@ -111,6 +116,15 @@ def _parsed(data: bytes) -> tuple[dict[str, Any], int | None]:
     if isinstance(whole, list):
         whole = {"log_history": whole}
     return (whole if isinstance(whole, dict) else {}), None
+
+
+def _is_lines(data: bytes) -> bool:
+    """Whether the first two lines are a JSON object each."""
+    lines = data.split(b"\n", 2)[:2]
+    try:
+        return len(lines) == 2 and all(isinstance(json.loads(line), dict) for line in lines)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _torn(text: str) -> tuple[dict[str, Any], int]:
@@ -209,6 +223,8 @@ def _id(path: Path) -> str:
 
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{1,15})")
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*(?:["}]|$)|\[\s*(?:[\[{\]]|$))')
+"""An object or a list of some; [2024-07-15 ... and {'loss': ... are lines of a console."""
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 

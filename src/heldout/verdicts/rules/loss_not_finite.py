@@ -27,7 +27,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from heldout.derive.eval_curve import NAME
+from heldout.derive.deciding import NAME
 from heldout.derive.history import History
 from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import rewarded

@@ -26,7 +26,7 @@ from itertools import pairwise
 import numpy as np
 
 from heldout.derive.columns import Series
-from heldout.derive.eval_curve import NAME
+from heldout.derive.deciding import NAME
 from heldout.derive.history import History
 from heldout.derive.schedule import training
 from heldout.records import Sample

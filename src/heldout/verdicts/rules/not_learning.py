@@ -65,11 +65,12 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return []
     if trail.near_zero or rewarded(history):
         return NotChecked("a policy's loss, or one next to zero, does not show learning")
-    total = budget(history)
-    if not total:
-        return NotChecked("the number of steps planned is not known")
+    planned = budget(history)
+    total = planned or history.step  # evaluations that never moved need no plan
     curve = held_out(history)
     by_evaluations = len(curve) >= limits.evals and curve.steps[0] <= EARLY * total
+    if not planned and not by_evaluations:
+        return NotChecked("the number of steps planned is not known")
     if not by_evaluations and trail.n < limits.rows:
         return NotChecked(f"needs {limits.evals} evaluations or {limits.rows} training losses")
     if history.step < warmup_end(history) + limits.share * total:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from heldout.derive.columns import Series
+from heldout.derive.deciding import deciding, held_out_names
 from heldout.derive.history import History
 
 EVAL_LOSS = "loss/trainer_eval"
 MOST_METRICS = 4
-"""Task metrics that are shown, in the order of their names."""
+"""Other held-out numbers that are shown: the one that decides, then in the order of their names."""
 
 
 def curve_lines(history: History) -> Iterator[str]:
@@ -23,14 +24,15 @@ def curve_lines(history: History) -> Iterator[str]:
     held_out = history.columns.get(EVAL_LOSS)
     if len(held_out):
         yield f"eval loss {_first_to_last(held_out)}{_best(history, held_out, 'lower', saved=True)}"
-    told = (name for name in sorted(history.columns.series) if _is_told(history, name))
-    for _, name in zip(range(MOST_METRICS), told, strict=False):
+    first = deciding(history)
+    better = {first.name: "lower" if first.lower else "higher"} if first else {}
+    for name in sorted(held_out_names(history)):
+        if _better(history, name) != "none":
+            better.setdefault(name, _better(history, name))
+    better.pop(EVAL_LOSS, None)
+    for _, (name, way) in zip(range(MOST_METRICS), better.items(), strict=False):
         series = history.columns.get(name)
-        yield f"{name} {_first_to_last(series)}{_best(history, series, _better(history, name), saved=True)}"
-
-
-def _is_told(history: History, name: str) -> bool:
-    return name.startswith("eval/") and _better(history, name) in ("higher", "lower")
+        yield f"{name} {_first_to_last(series)}{_best(history, series, way, saved=True)}"
 
 
 def _better(history: History, name: str) -> str:

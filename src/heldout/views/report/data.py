@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from heldout.derive.checked import unchecked
 from heldout.derive.history import History
 from heldout.derive.interruption import CUT_SHORT
 from heldout.records import SCHEMA
@@ -15,6 +16,7 @@ from heldout.views.snapshot import ACTIVE, snapshot
 
 EVAL_FIELDS = ("em", "token_em", "ce", "ece", "entropy", "token_accuracy")
 ALERT_FIELDS = ("rule", "scope", "level", "state", "step", "message", "action", "evidence")
+NOTHING_CHECKED = 3
 EXIT_CODES = {"info": 0, "warning": 1, "error": 2, "critical": 2}
 
 
@@ -27,6 +29,9 @@ def report(history: History, past: Sequence[Past] = ()) -> dict[str, Any]:
     now = snapshot(history)
     alerts = [*now["alerts"], *_closed(now["alerts"], past)]
     decision = now["decision"] or {"action": "none", "checkpoint": None, "tied": [], "reason": ""}
+    empty = unchecked(history)
+    if empty:
+        decision = {**decision, "reason": f"Nothing could be checked: {empty}"}
     return {
         "schema": SCHEMA,
         "run": {
@@ -45,11 +50,15 @@ def report(history: History, past: Sequence[Past] = ()) -> dict[str, Any]:
 
 
 def exit_code(history: History) -> int:
-    """0 when no alert above info is open, 1 for warnings, 2 for errors, critical ones and a run cut short."""
+    """0 when no alert above info is open, 1 for warnings, 2 for errors, critical ones and a run cut short.
+
+    3 when nothing could be checked.
+    """
     if history.state in CUT_SHORT:
         return 2
     levels = [v.level for v in history.alerts.values() if v.state in ACTIVE]
-    return max((EXIT_CODES[level] for level in levels), default=0)
+    code = max((EXIT_CODES[level] for level in levels), default=0)
+    return code or (NOTHING_CHECKED if unchecked(history) else 0)
 
 
 def _closed(alerts: Sequence[dict[str, Any]], past: Sequence[Past]) -> list[dict[str, Any]]:

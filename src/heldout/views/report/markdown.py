@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from heldout.derive.checked import unchecked
 from heldout.derive.history import History
 from heldout.derive.patterns import UNMATCHED
 from heldout.records import encode
@@ -32,7 +33,7 @@ def markdown_report(name: str, history: History, past: Sequence[Past] = ()) -> s
     """Return the report on the run called `name`; `past` are the alerts that are over."""
     now = snapshot(history)
     sections = [
-        _head(name, now),
+        _head(name, history, now),
         _numbers(history, now),
         _evaluations(now),
         _patterns(now),
@@ -55,13 +56,17 @@ def _entities(match: re.Match[str]) -> str:
     return "".join(f"&#{ord(c)};" for c in match[0])
 
 
-def _head(name: str, now: Mapping[str, Any]) -> Iterator[str]:
+def _head(name: str, history: History, now: Mapping[str, Any]) -> Iterator[str]:
     run, decision = now["run"] or {}, now["decision"]
     yield f"## Held-out report: {escaped(name)}"
     yield ""
     total = f" of {run['total_steps']:,}" if run.get("total_steps") else ""
     yield f"{escaped(run.get('model') or 'model unknown')}, {now['state']} at step {now['step']:,}{total}."
     yield ""
+    empty = unchecked(history)
+    if empty:
+        yield f"**Nothing could be checked:** {escaped(empty)}"
+        return
     if decision is None:
         yield "**Nothing to decide yet.**"
         return

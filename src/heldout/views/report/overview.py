@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heldout.derive.history import History
-from heldout.views.report.data import exit_code
+from heldout.views.report.data import NOTHING_CHECKED, exit_code
 from heldout.views.report.past import Past
 from heldout.views.report.text import reached
 from heldout.views.snapshot import ACTIVE, snapshot
@@ -31,7 +31,8 @@ class Row:
     @property
     def word(self) -> str:
         """The exit code in a word."""
-        return WORDS[self.code]
+        read = self.code == NOTHING_CHECKED and self.reached
+        return "nothing checked" if read else WORDS[self.code]
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from heldout.derive.checked import unchecked
+from heldout.derive.deciding import deciding
 from heldout.derive.history import History
 from heldout.derive.patterns import UNMATCHED
 from heldout.derive.progress import flat_since
-from heldout.views.report.curves import EVAL_LOSS, curve_lines
+from heldout.views.report.curves import curve_lines
 from heldout.views.report.lora import lora_lines
 from heldout.views.report.past import Past, past_lines
 from heldout.views.snapshot import ACTIVE, scope, snapshot
@@ -41,7 +43,7 @@ def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
             lines.append(f"EM: {why}")
         lines += curve_lines(history)
     lines += [*_training(now), *_alerts(now), *past_lines(past), *_not_checked(now)]
-    lines += ["", *_action(now)]
+    lines += ["", *_action(history, now)]
     return [" ".join(line.splitlines()) for line in lines]  # names and notes may hold line breaks
 
 
@@ -197,14 +199,17 @@ def _not_checked(now: Mapping[str, Any]) -> Iterator[str]:
         yield f"not checked: {', '.join(rules)}: {reason}"
 
 
-def _action(now: Mapping[str, Any]) -> Iterator[str]:
-    decision = now["decision"]
+def _action(history: History, now: Mapping[str, Any]) -> Iterator[str]:
+    decision, empty = now["decision"], unchecked(history)
+    if empty:
+        yield f"-> Nothing could be checked: {empty}"
+        return
     if decision is None:
         yield "-> Nothing to decide yet."
         return
-    evaluated = now["fixed_eval"] or EVAL_LOSS in now["latest"]
+    evaluated = now["fixed_eval"] or deciding(history)
     if _source(now) and not evaluated and decision["action"] in ("continue", "none"):
-        yield "-> No fixed set and no single held-out loss to tell checkpoints apart by."
+        yield "-> No fixed set and no held-out number to tell checkpoints apart by."
         return
     yield f"-> {headline(decision['action'], decision['checkpoint'])} {capital(decision['reason'])}"
     for advice in now["advice"]:
