@@ -13,8 +13,9 @@ from typing import Any
 
 from heldout.errors import EmptySet, HeldoutError, ModelError
 from heldout.evals.overlap import Overlap, content_id, digest, overlap
-from heldout.evals.rendering import Renderer, Style, Thinking
+from heldout.evals.rendering import Renderer, Style
 from heldout.evals.rows import DETECT, Keys, Row, read_rows
+from heldout.evals.thinking import Thinking
 from heldout.records import EvalSet
 
 __all__ = ["MAX_SAMPLES", "Example", "FixedSet", "Keys", "Row", "load", "read_rows"]

@@ -19,44 +19,15 @@ from typing import Any
 
 from heldout.errors import DataError, ModelError
 from heldout.evals.marks import MARK
-from heldout.evals.match import UNFINISHED
 from heldout.evals.rows import Message, Row
+from heldout.evals.thinking import CLOSE, OPEN, THOUGHT, Thinking, around
 
 TRAINED, SERVED = "trained", "served"
 PROMPTS = (TRAINED, SERVED)
 """Which prompt is scored where a template trains behind another one than it serves."""
-THOUGHT = "heldout-thought-0"
-"""Stands in for the thoughts in front of an answer, to see what a chat template puts around them."""
-OPEN, CLOSE = "<think>", "</think>"
-"""How thoughts are written in an answer's own text, and by templates that only take them off again."""
 OTHER_FORM = "It takes messages in another form than text, as those of vision models do."
 SHOWN = 40
 """Characters of a prompt's end that a message shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thinking:
-    """What a chat template puts in front of an answer: a block of thoughts, the name of a channel.
-
-    By default nothing. A text that begins with one of the `openers` is in the block until `closer`.
-    """
-
-    openers: tuple[str, ...] = ()
-    closer: str = ""
-
-    def off(self, text: str) -> str:
-        """The text behind the block; all of it where no block ends in it."""
-        if not self.closer:
-            return text
-        _, found, rest = text.partition(self.closer)
-        return rest if found else text
-
-    def running(self, text: str) -> bool:
-        """Whether an unfinished text is in the block, or may still turn out to be."""
-        if not self.closer or self.closer in text:
-            return False
-        start = text.rstrip(UNFINISHED).lstrip()
-        return any(start.startswith(each) or each.startswith(start) for each in self.openers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +67,8 @@ class Renderer:
         self.style = style or Style()
         self.templated = bool(getattr(tokenizer, "chat_template", None))
         self._thinking: dict[str, Thinking] = {}
+        self._special = set(getattr(tokenizer, "all_special_ids", ()))
+        self._marks = set(tokenizer.get_added_vocab().values()) if self.templated else set()
 
     def template_kwargs(self, row: Row) -> dict[str, Any]:
         """The template's arguments for a row: its own before those of the style."""
@@ -173,15 +146,16 @@ class Renderer:
             "tokenize": False,
             "add_generation_prompt": generate,
         }
+        given = [{k: v for k, v in each.items() if v is not None} for each in messages]
         try:
-            return str(self.tokenizer.apply_chat_template(list(messages), **options))
+            return str(self.tokenizer.apply_chat_template(given, **options))
         except Exception as error:  # a template is a program of its own and may refuse a row
             said = str(error).rstrip(".")
             raise DataError(f"the chat template refuses it: {said}") from error
 
     def _refuse_left_out(self, row: Row, whole: str) -> None:
         """Raise `DataError` for a turn or a call in front of the answer that the template leaves out."""
-        for number, message in enumerate(row.messages[:-1], start=1):
+        for number, message in enumerate(row.messages, start=1):
             role, text = message["role"], str(message["content"] or "")
             for call in message.get("tool_calls") or ():
                 name = str((call.get("function") or call).get("name"))
@@ -191,7 +165,8 @@ class Renderer:
                         "cannot show tools. Write the call into the message's text."
                     )
             said = text.rpartition(CLOSE)[2].strip()
-            if not said or said in whole or role == "system":
+            last = number == len(row.messages)  # the answer is looked for on its own
+            if last or not said or said in whole or role == "system":
                 continue
             marked = {**message, "content": MARK}  # it may be there in another writing
             turns = [*row.messages[: number - 1], marked, *row.messages[number:]]
@@ -208,9 +183,9 @@ class Renderer:
         That need not be the tokenizer's EOS (Gemma's is `<eos>`, its turns end with `<end_of_turn>`).
         What templates put behind it is never generated.
         """
-        special = set(getattr(self.tokenizer, "all_special_ids", ()))
         behind = self.ids(self._behind(row)) if self.templated else []
-        ends = {self.tokenizer.eos_token_id, *[token for token in behind if token in special][:1]}
+        ended = [token for token in behind if token in self._special][:1]
+        ends = {self.tokenizer.eos_token_id, *ended}
         at = next((i for i, token in enumerate(ids) if token in ends), None)
         return (ids, None) if at is None else (ids[: at + 1], ids[at])
 
@@ -218,7 +193,7 @@ class Renderer:
         """What the template puts behind this answer."""
         answer = row.response
         own = answer.rpartition(CLOSE)[0] + CLOSE if CLOSE in answer else ""
-        last = {**row.messages[-1], "content": own + MARK}
+        last = {**row.messages[-1], "content": own + MARK, "tool_calls": None}
         marked = self._apply(row, [*row.messages[:-1], last], self.style.training_template)
         if MARK not in marked:
             raise DataError(f"the chat template leaves out the answer. {OTHER_FORM}")
@@ -230,8 +205,7 @@ class Renderer:
             return ()
         bare = self._apply(row, row.messages[:-1], self.style.training_template)
         added = prompt_ids[common(self.ids(bare), prompt_ids) :]
-        marks = set(self.tokenizer.get_added_vocab().values())
-        first = next((i for i, token in enumerate(added) if token in marks), len(added))
+        first = next((i for i, token in enumerate(added) if token in self._marks), len(added))
         return tuple(added[first:])
 
     def _thinking_of(self, row: Row) -> Thinking:
@@ -251,26 +225,12 @@ class Renderer:
         template = self.style.training_template
         try:
             asked = self._apply(row, [question], template, generate=True)
-            heads = [
-                _behind_common(asked, self._apply(row, [question, turn], template)).rpartition(
-                    MARK
-                )[0]
-                for turn in (plain, plain | reasons)
-            ]
+            empty, full = (
+                self._apply(row, [question, turn], template) for turn in (plain, plain | reasons)
+            )
         except DataError:  # it wants more than these turns; then texts are compared whole
             return Thinking()
-        empty, full = (head.strip() for head in heads)
-        before, thought, after = full.partition(THOUGHT)
-        if not thought and CLOSE in str(template or self.tokenizer.chat_template):
-            opened = asked.rstrip().endswith(OPEN)
-            return Thinking(openers=("" if opened else OPEN,), closer=CLOSE)
-        if not thought:
-            return Thinking(openers=(empty,), closer=empty)
-        opener, after = before.strip(), after.strip()
-        closer = empty if empty and after.endswith(empty) else after
-        if asked.rstrip().endswith(closer):  # the generation prompt has closed the block itself
-            return Thinking()
-        return Thinking(openers=(opener, empty) if empty else (opener,), closer=closer)
+        return around(asked, empty, full, str(template or self.tokenizer.chat_template))
 
     def _unlike(self, trained: list[int], served: list[int]) -> str:
         def end(ids: list[int]) -> str:
@@ -282,9 +242,3 @@ class Renderer:
 def common(a: Sequence[int], b: Sequence[int]) -> int:
     """The number of first tokens that both have."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-
-
-def _behind_common(asked: str, whole: str) -> str:
-    """The whole without the characters that it begins with as the prompt does."""
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(asked, whole, strict=False))
-    return whole[sum(1 for _ in same) :]
