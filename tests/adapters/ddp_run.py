@@ -1,4 +1,4 @@
-"""A watched run for one of several processes: `torchrun --nproc-per-node 2 ddp_run.py FOLDER HOW`.
+"""A watched run for one of two processes.
 
 HOW is "alone" (no monitor), "watched", or what goes wrong: "busy" (another process holds the journal),
 "broken" (scoring fails in the second process), "short" (its memory runs out in large batches),
@@ -134,5 +134,11 @@ def main(folder: Path, how: str) -> None:
     os._exit(0)
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+def begin(rank: int, port: int, folder: Path, how: str) -> None:
+    """Be the process `rank` of the two, as `torchrun` tells it; what it prints goes to a file."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with (folder / f"said{rank}").open("w") as said:
+        for stream in (1, 2):
+            os.dup2(said.fileno(), stream)
+    main(folder, how)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
+import shutil
+import socket
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+import ddp_run
 import pytest
 import tiny
 from peft import PeftModel
@@ -15,7 +19,16 @@ from heldout.derive.history import History
 from heldout.evals.evaluate import FixedEvalSet
 from heldout.store.journal import read
 
-TESTS = Path(__file__).parents[1]
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Each process of a run is forked off one that has imported everything, which takes longer than the run."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    PROCESSES.set_forkserver_preload(["ddp_run"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +37,28 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     return run(tmp_path_factory.mktemp("ddp") / "alone", "alone")
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]:
+    """The folder of a watched run, to look at only, and its losses and weights."""
+    folder = tmp_path_factory.mktemp("ddp") / "watched"
+    return folder, run(folder, "watched")
+
+
 def run(folder: Path, how: str) -> list[object]:
     folder.mkdir(exist_ok=True)
     tiny.write_jsonl(folder / "fixed_eval.jsonl", tiny.rows(33)[10:])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, str(TESTS / "adapters" / "ddp_run.py"), str(folder), how],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    processes = [
+        PROCESSES.Process(target=ddp_run.begin, args=(rank, port, folder, how)) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+        process.kill()
+    for rank, process in enumerate(processes):
+        assert process.exitcode == 0, (folder / f"said{rank}").read_text()
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -45,17 +67,18 @@ def history(folder: Path) -> History:
 
 
 def test_two_processes_share_the_evaluation_and_the_training_is_the_same(
-    tmp_path: Path, alone: list[object]
+    watched: tuple[Path, list[object]], alone: list[object]
 ) -> None:
-    assert run(tmp_path / "watched", "watched") == alone
-    found = history(tmp_path / "watched")
+    folder, trained = watched
+    assert trained == alone
+    found = history(folder)
     assert found.ended == "finished"
     assert [result.step for result in found.evals] == [0, 2, 4]
     assert [saved.step for saved in found.checkpoints] == [2, 4]
     assert len(found.columns.get("loss/step")) == 4
     assert not [note for note in found.notes if note.topic == "failure"]
     for result in found.evals[1:]:
-        assert_equals_one_process(tmp_path / "watched", found, result)
+        assert_equals_one_process(folder, found, result)
     assert (found.evals[0].rechecked, found.evals[0].mismatched) == (23, [])
 
 
@@ -114,11 +137,13 @@ def test_what_fails_in_one_process_neither_stops_nor_changes_the_training(
     [("watched", 1), ("together", 1), ("together logged", 1), ("accumulated", 2)],
 )
 def test_losses_and_tokens_are_those_of_all_label_tokens_of_all_processes(
-    tmp_path: Path, how: str, micro_batches: int
+    tmp_path: Path, watched: tuple[Path, list[object]], how: str, micro_batches: int
 ) -> None:
-    run(tmp_path / how, how)
-    found = history(tmp_path / how)
-    heard = [json.loads((tmp_path / how / f"direct{rank}.json").read_text()) for rank in (0, 1)]
+    folder = watched[0] if how == "watched" else tmp_path / how
+    if how != "watched":
+        run(folder, how)
+    found = history(folder)
+    heard = [json.loads((folder / f"direct{rank}.json").read_text()) for rank in (0, 1)]
     assert [len(each) for each in heard] == [4 * micro_batches] * 2
     for step in range(4):
         parts = [p for each in heard for p in each[step * micro_batches :][:micro_batches]]
@@ -131,9 +156,9 @@ def test_losses_and_tokens_are_those_of_all_label_tokens_of_all_processes(
 
 @pytest.mark.parametrize(("how", "stopped"), [("resumed", False), ("resumed busy", True)])
 def test_a_resumed_run_goes_on_also_where_one_process_cannot_watch(
-    tmp_path: Path, how: str, stopped: bool
+    tmp_path: Path, watched: tuple[Path, list[object]], how: str, stopped: bool
 ) -> None:
-    run(tmp_path / "run", "watched")
+    shutil.copytree(watched[0], tmp_path / "run")
     run(tmp_path / "run", how)
     found = history(tmp_path / "run")
     assert len(found.columns.get("loss/step")) == (4 if stopped else 6)
