@@ -65,7 +65,7 @@ def test_a_log_is_judged_in_words_that_fit_it(tmp_path: Path) -> None:
     for stranger in ("EM", "LoRA", "Go on training"):
         assert stranger not in done.output
     assert "not checked: plateau" in done.output or "plateau: needs" in done.output
-    assert "-> No fixed set and no held-out number" in done.output
+    assert "ACTION: No fixed set and no held-out number" in done.output
 
 
 def test_a_run_that_ended_after_its_last_row_is_said_to_have_ended_there(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_log_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     for arguments in ((path,), (path, path)):
         done = heldout("judge", *arguments)
         assert done.exit_code == 0
-        assert not [line for line in done.output.splitlines() if line.startswith("-> Stop")]
+        assert not [line for line in done.output.splitlines() if line.startswith("ACTION: Stop")]
         assert "\x1b" not in done.output
         assert "\x07" not in done.output
         assert "\u202e" not in done.output
@@ -183,7 +183,7 @@ def test_a_journal_is_judged_again_and_left_as_it_is(tmp_path: Path) -> None:
     before = journal.path.read_bytes()
     ours, again = heldout("report", tmp_path / "r"), heldout("judge", tmp_path / "r")
     assert ours.output == again.output
-    assert "-> Done. Use checkpoint-10." in again.output
+    assert "ACTION: Done. Use checkpoint-10." in again.output
     assert heldout("judge", tmp_path / "r", "--rules", rule(tmp_path)).exit_code == 1
     assert journal.path.read_bytes() == before
 
@@ -223,7 +223,7 @@ def test_a_word_error_rate_decides_and_the_trainers_best_checkpoint_is_kept(tmp_
         names(folder, **best)
         done = heldout("judge", folder)
         assert done.exit_code == 1  # the loss rises
-        assert "-> Done. Use checkpoint-300." in done.output, best
+        assert "ACTION: Done. Use checkpoint-300." in done.output, best
         assert "Keep checkpoint-300. Eval wer decides, not the loss." in done.output
         assert "brought nothing" not in done.output
         assert "none of the 2 evaluations since step 300 was better" in done.output
@@ -296,7 +296,7 @@ def test_nothing_checked_is_not_healthy(tmp_path: Path) -> None:
         for command in ("judge", "report"):
             done = heldout(command, path)
             assert done.exit_code == 3
-            assert f"-> Nothing could be checked: {found}" in done.output
+            assert f"ACTION: Nothing could be checked: {found}" in done.output
             done = heldout(command, path, "--json")
             assert done.exit_code == 3
             reason = strict_json(done.output)["decision"]["reason"]

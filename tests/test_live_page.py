@@ -125,7 +125,7 @@ def _watch_it_fill(page: Page) -> None:
 
 def _check_the_verdict(printed: str, status: dict[str, object]) -> None:
     assert f"demo: finished at step {STEPS} of {STEPS}" in printed
-    assert "pattern 'reasoning'" in printed
+    assert "Pattern 'reasoning'" in printed
     assert "\n-> " in printed
     assert printed.count("  CE ") == 7, "seven evaluations: the base and six more"
     assert status["state"] == "finished"

@@ -67,7 +67,7 @@ def test_a_cell_displays_the_report_and_as_text_the_verdict(
 ) -> None:
     data = displayed(shell, f"import heldout\nheldout.show({str(folder)!r}, height=700)")
     assert set(data) == {"text/html", "text/plain"}
-    assert "-> Stop. Use checkpoint-20." in data["text/plain"]
+    assert "ACTION: Stop training. Use checkpoint-20." in data["text/plain"]
     assert "height: 700px" in data["text/html"]
     assert 'sandbox="allow-scripts allow-downloads"' in data["text/html"]
     assert HOSTILE not in data["text/html"]

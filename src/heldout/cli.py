@@ -736,7 +736,7 @@ def _show_many(paths: list[Path], more: list[Rule[Any]], json: bool) -> NoReturn
 
 def _print_verdict(history: History, past: Sequence[Past] = ()) -> None:
     for line in verdict_lines(history, past):
-        style = "bold" if line.startswith("->") else ""
+        style = "bold" if line.startswith("ACTION:") else ""
         out.print(plain(line), style=style)
 
 

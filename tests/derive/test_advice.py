@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from facts import history, item, result, run
+from facts import history, item, note, result, run
 
 from heldout.derive.advice import advise
-from heldout.derive.history import History
 from heldout.records import Advice, AnyRecord, Item
 
 
@@ -22,7 +21,7 @@ def answers(**patterns: tuple[int, int]) -> list[Item]:
 def advice(trained: dict[str, int] | None = None, **patterns: tuple[int, int]) -> list[Advice]:
     rows = answers(**patterns)
     end = result(0, sum(row.correct for row in rows), len(rows))
-    return advise(history(run(train_patterns=trained or {}), *rows, end))
+    return advise(history(run(train_patterns=trained or {}), *rows, end, note(100, "finished")))
 
 
 def test_the_weak_pattern_is_named_with_the_numbers_that_say_so() -> None:
@@ -73,44 +72,56 @@ def test_patterns_that_are_equal_are_rarely_called_weak() -> None:
     assert wrong / 300 <= 0.05
 
 
-def looks(rates: dict[int, float], trained: dict[str, int]) -> History:
+def looks(rates: dict[int, float], trained: dict[str, int], *more: AnyRecord) -> list[Advice]:
     """Evaluations in which 'reasoning' is right at these rates of 100, and 'math' always."""
     facts: list[AnyRecord] = [run(train_patterns=trained)]
     for step, rate in rates.items():
         rows = [item(step, f"r{i}", i < 100 * rate, "reasoning") for i in range(100)]
         rows += [item(step, f"m{i}", True, "math") for i in range(100)]
         facts += [*rows, result(step, sum(row.correct for row in rows), 200)]
-    return history(*facts)
+    return [x for x in advise(history(*facts, *more)) if x.topic == "data"]
 
 
-CURVE = {0: 0.0, 10: 0.1, 20: 0.25, 40: 0.4, 80: 0.5}
+END = note(100, "finished")
+FLAT = {0: 0.0, 25: 0.2, 50: 0.3, 75: 0.3, 100: 0.3}
+RISING = {0: 0.0, 25: 0.05, 50: 0.2, 75: 0.4, 100: 0.6}
 
 
-def test_how_many_to_add_and_what_it_should_bring() -> None:
-    found = advise(looks(CURVE, {"math": 900, "reasoning": 100}))[0]
-    assert found.evidence["add"] == 800, "as many as the other pattern has"
-    low, gain, high = (found.evidence[key] for key in ("gain_low", "gain", "gain_high"))
-    assert 0 < low < gain < high < 0.5
-    assert "Add about 800: +" in found.message
-    assert "EM expected [+" in found.message
-    assert found.evidence["look_at"]["persistent"]
+def test_the_pattern_its_rows_and_its_share_speak_and_nothing_is_promised() -> None:
+    (found,) = looks(FLAT, {"math": 900, "reasoning": 100}, END)
+    said = found.message
+    assert (
+        "need more 'reasoning' examples: EM 30% [22%, 40%] of 100, the others 100% of 100" in said
+    )
+    assert (
+        "10.0% of the training rows are of it (100; the other patterns have 900 on average)" in said
+    )
+    assert "never right: lines 0, 0, 0, 0, 0, ..." in said
+    assert "expected" not in said
+    assert not {"gain", "gain_low", "add"} & found.evidence.keys()
 
 
-def test_a_pattern_that_is_hard_and_not_starved_gets_as_many_again() -> None:
-    found = advise(looks(CURVE, {"math": 300, "reasoning": 500}))[0]
-    assert found.evidence["add"] == 500
+def test_a_pattern_that_has_its_rows_is_to_be_looked_at_first() -> None:
+    (found,) = looks(FLAT, {"math": 300, "reasoning": 500}, END)
+    assert found.message.startswith("look at the 'reasoning' rows before you add more: EM 30%")
 
 
-def test_without_enough_evaluations_no_gain_is_promised() -> None:
-    found = advise(looks({0: 0.0, 10: 0.2}, {"math": 900, "reasoning": 100}))[0]
-    assert "gain" not in found.evidence
-    assert "expected" not in found.message
+def test_one_early_look_names_nobody() -> None:
+    early = {0: 0.0, 10: 0.2}
+    assert looks(early, {"math": 900, "reasoning": 100}) == []
+    cut = note(17, "failed", "KeyboardInterrupt")
+    assert looks(early, {"math": 900, "reasoning": 100}, cut) == [], "it ended, and was not done"
 
 
-def test_without_any_training_row_of_it_no_curve_can_be_scaled() -> None:
-    found = advise(looks(CURVE, {"math": 900}))[0]
-    assert found.evidence["add"] == 900
-    assert "gain" not in found.evidence
+def test_three_looks_in_the_first_half_name_nobody_and_later_ones_do() -> None:
+    flat = {0: 0.0, 10: 0.2, 20: 0.25, 30: 0.3}
+    assert looks(flat, {}) == []
+    assert looks({**flat, 70: 0.3, 80: 0.3}, {})
+
+
+def test_a_pattern_that_still_rises_is_not_called_short_of_data() -> None:
+    assert looks(RISING, {}, END) == [], "it learns later than the others"
+    assert looks({step: 0.5 * rate for step, rate in FLAT.items()}, {}, END), "this one does not"
 
 
 def test_a_pattern_that_is_trained_on_and_not_measured_is_a_gap() -> None:

@@ -29,7 +29,7 @@ def readings(*moved: list[float], stack: str = "") -> list[Layers]:
 
 def test_a_window_that_stands_out_in_every_reading_is_named() -> None:
     sentence = depth_sentence(readings(HIGH, HIGH, HIGH))
-    assert sentence == "layers 12-15 moved most (2.0x the median layer)"
+    assert sentence == "layers 12-15 adapting most (Δ=2, 2.0x the median layer)"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_window_that_stands_out_in_every_reading_is_named() -> None:
     ],
 )
 def test_movement_that_does_not_stand_out_is_called_even(moved: tuple[list[float], ...]) -> None:
-    assert depth_sentence(readings(*moved)).startswith("movement is even over depth (max/min ")
+    assert depth_sentence(readings(*moved)).startswith("movement is even over depth (Δ=")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_where_nothing_is_known_nothing_is_said(moved: tuple[list[float], ...]) 
 def test_a_nan_in_an_earlier_reading_does_not_name_a_window(place: int) -> None:
     moved = [HIGH, HIGH, HIGH]
     moved[place] = [math.nan, *HIGH[1:]]
-    assert "moved most" not in depth_sentence(readings(*moved))
+    assert "adapting most" not in depth_sentence(readings(*moved))
 
 
 def test_readings_without_layers_do_not_count() -> None:
@@ -98,7 +98,7 @@ def test_each_stack_has_its_own_sentence() -> None:
         for step in range(3)
     ]
     first, second = depth_sentence(both).split("; ")
-    assert first == "layers 12-15 of text moved most (2.0x the median layer)"
+    assert first == "layers 12-15 of text adapting most (Δ=2, 2.0x the median layer)"
     assert second.startswith("movement is even over depth of vision")
 
 
@@ -140,13 +140,13 @@ def carrying(share: float | None, *, moved: list[float] = HIGH, stack: str = "")
 )
 def test_movement_is_told_together_with_impact(share: float | None, said: str) -> None:
     assert depth_sentence(carrying(share)) == (
-        f"layers 12-15 moved most (2.0x the median layer){said}"
+        f"layers 12-15 adapting most (Δ=2, 2.0x the median layer){said}"
     )
 
 
 def test_even_movement_is_not_paired() -> None:
     assert depth_sentence(carrying(0.52, moved=EVEN)) == (
-        "movement is even over depth (max/min 1.0x)"
+        "movement is even over depth (Δ=1.01, max/min 1.0x)"
     )
 
 
@@ -171,7 +171,7 @@ def test_what_lies_outside_of_the_layers_has_no_depth() -> None:
         Layers(step=reading.step, time=0.0, layers=[outside, *reading.layers])
         for reading in readings(HIGH, HIGH, HIGH)
     ]
-    assert depth_sentence(rows) == "layers 12-15 moved most (2.0x the median layer)"
+    assert depth_sentence(rows) == "layers 12-15 adapting most (Δ=2, 2.0x the median layer)"
     alone = [Layers(step=step, time=0.0, layers=[outside]) for step in range(READINGS)]
     assert depth_sentence(alone) == ""
 
@@ -182,7 +182,7 @@ def test_movements_of_two_units_are_never_compared() -> None:
         for i, x in enumerate(HIGH)
     ]
     mixed = [Layers(step=step, time=0.0, layers=rows) for step in range(READINGS)]
-    assert depth_sentence(mixed) == "layers 12-15 moved most (2.0x the median layer)"
+    assert depth_sentence(mixed) == "layers 12-15 adapting most (Δ=2, 2.0x the median layer)"
     assert not is_relative(rows)
     assert is_relative(rows[:3])
     assert not is_relative([])

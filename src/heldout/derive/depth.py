@@ -119,11 +119,18 @@ def _stack_sentence(stack: str, readings: Sequence[list[Layer]], num_layers: int
     place = f" of {stack}" if stack else ""
     if len(leads) == READINGS and all(lead >= STANDS_OUT for lead in leads):
         named = latest[window]
+        how = f"Δ={_amount(moved[window].mean(), relative)}, {leads[-1]:.1f}x the median layer"
         return (
-            f"layers {named[0].layer}-{named[-1].layer}{place} moved most "
-            f"({leads[-1]:.1f}x the median layer){_impact(named, num_layers)}"
+            f"layers {named[0].layer}-{named[-1].layer}{place} adapting most ({how})"
+            f"{_impact(named, num_layers)}"
         )
-    return f"movement is even over depth{place} (max/min {moved.max() / moved.min():.1f}x)"
+    how = f"Δ={_amount(moved.mean(), relative)}, max/min {moved.max() / moved.min():.1f}x"
+    return f"movement is even over depth{place} ({how})"
+
+
+def _amount(moved: float, relative: bool) -> str:
+    """Mean movement of some layers: a share of the weights they started from, or ||dW||."""
+    return f"{100 * moved:.2g}%" if relative else f"{moved:.3g}"
 
 
 def _movement(layers: Sequence[Layer], relative: bool) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.derive.calibration import calibration
 from heldout.derive.history import History
 from heldout.records import EvalResult, Item
 from heldout.stats.groups import Groups, number_groups
@@ -89,6 +90,7 @@ def fixed_eval(history: History) -> dict[str, Any]:
     return {
         **facts,
         **found.facts([result.step for result in history.evals]),
+        "calibration": calibration(last),
         "best_ckpt": tied[0] if tied else None,
         "tied": tied,
         "margin": margin(history),

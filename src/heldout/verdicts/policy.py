@@ -7,7 +7,7 @@ from typing import Any
 from heldout.derive.advice import advise
 from heldout.derive.eval_curve import EvalCurve, deciding_curve, tied_steps
 from heldout.derive.history import History
-from heldout.derive.interruption import cut_short, going_on
+from heldout.derive.interruption import CUT_SHORT, cut_short, going_on
 from heldout.derive.progress import fixed_eval, judge
 from heldout.derive.recommended import named
 from heldout.records import Action, Decision, Verdict
@@ -47,10 +47,7 @@ def decide(history: History) -> Decision:
     budget = _budget(history, action, best, curve)
     if cause and cause.rule != "eval-plateau":
         budget.pop("evaluations_since", None)  # what ends the run is another matter
-    if cause:
-        reason = _said(cause, action, best)
-    else:
-        reason = going_on(history) if early else _reason(history, now, curve)
+    reason = _said(cause, best) if cause else _reason(history, now, curve)
     return Decision(
         step=history.step,
         time=history.time,
@@ -58,7 +55,7 @@ def decide(history: History) -> Decision:
         checkpoint=best,
         tied=tied,
         reason="; ".join(filter(None, [early, reason, _spent(budget)])),
-        evidence=budget | ({"cause": cause.rule} if cause else {}),
+        evidence=budget | _of(cause),
         advice=advise(history),
     )
 
@@ -76,12 +73,17 @@ def _action(history: History, best: str | None, early: str) -> tuple[Action, Ver
     return ("none" if action == "stop" and history.ended and not early else action), worst
 
 
-def _said(cause: Verdict, action: Action, best: str | None) -> str:
-    """What is wrong and, where the run has to be made anew from a checkpoint, how."""
-    if action != "roll-back":
+def _of(cause: Verdict | None) -> dict[str, Any]:
+    """The alert that the decision is taken for, and whether it is a fault of the run."""
+    return {"cause": cause.rule, "fault": cause.rule not in ONLY_STOPPING} if cause else {}
+
+
+def _said(cause: Verdict, best: str | None) -> str:
+    """What is wrong and what helps; of a plateau the first says it all."""
+    if cause.rule in ONLY_STOPPING:
         return cause.message
     remedy = cause.action.removeprefix("Stop immediately. ").removeprefix("Stop. ")
-    return f"{cause.message}. {named(remedy, best)}".removesuffix(".")
+    return ". ".join(filter(None, [cause.message, named(remedy, best)])).removesuffix(".")
 
 
 def _least(rule: str) -> str:
@@ -150,6 +152,8 @@ def _spent(budget: dict[str, Any]) -> str:
 
 
 def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> str:
+    if history.state in CUT_SHORT:
+        return going_on(history)
     if curve:
         best = f"best {curve.best:.4g} at step {curve.best_step:,}"
         why = f" ({curve.chosen.why})" if curve.chosen.why else ""

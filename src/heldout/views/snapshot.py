@@ -26,6 +26,7 @@ from heldout.derive.patterns import matrix
 from heldout.derive.progress import fixed_eval
 from heldout.derive.recommended import named
 from heldout.derive.speed import throughput
+from heldout.derive.streaming import course
 from heldout.records import SCHEMA, Data, Layer, Layers, Verdict
 
 SILENT = ("no-data", "error")
@@ -36,6 +37,7 @@ MOST_CHANGES = 200
 """Changes of alerts that are told, the latest."""
 MOST_ROWS = 20
 """Rows of the training set named of each kind that was found."""
+NOT_COUNTED = {"train_rows": None, "train_share": None}
 _FLAT = [field for field in Layer.__struct_fields__ if field != "parts"]
 
 
@@ -77,6 +79,7 @@ def live(history: History) -> dict[str, Any]:
         "step": history.step,
         "time": history.time,
         "latest": {name: series.last for name, series in history.columns.series.items()},
+        "streaming_course": course(history),
         **streams(history),
     }
 
@@ -105,8 +108,19 @@ def bucket_matrix(history: History) -> dict[str, Any]:
     """The pattern x length matrix of the latest evaluation; {} before the first."""
     if not history.evals:
         return {}
-    cells = history.remember("matrix", lambda: matrix(history.last_items))
+    cells = history.remember("matrix", lambda: _balanced(history))
     return {**cells, "step": history.evals[-1].step, "changes": changes(history)}
+
+
+def _balanced(history: History) -> dict[str, Any]:
+    """The matrix, each row with how much of the training set is of its pattern, where that is known."""
+    found = matrix(history.last_items)
+    trained = history.run.train_patterns if history.run else {}
+    total = sum(trained.values())
+    for row in found["rows"]:
+        rows = trained.get(row["pattern"], 0)
+        row |= {"train_rows": rows, "train_share": rows / total} if total else NOT_COUNTED
+    return found
 
 
 def lora_layer_deltas(history: History) -> list[dict[str, Any]]:

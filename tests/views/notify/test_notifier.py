@@ -157,7 +157,7 @@ def test_the_end_is_one_message_with_the_decision(
     listener.drain(20)
     (message,) = receiver.messages
     assert message["title"] == f"[{level}] r: {topic} at step 2 of 100"
-    assert "Stop. Use checkpoint-1. EM 50 % is flat" in message["message"]
+    assert "Stop training. Use checkpoint-1. EM 50 % is flat" in message["message"]
     assert text in message["message"]
 
 

@@ -150,7 +150,7 @@ def test_without_a_script_the_verdict_is_there_in_words(chromium: Browser, tmp_p
     context = chromium.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto(saved(tmp_path, written(hostile())))
-    assert "-> Stop. Use" in page.locator("body").inner_text()
+    assert "ACTION: Stop training. Use" in page.locator("body").inner_text()
     assert page.locator("noscript img, noscript svg, noscript b").count() == 0
     context.close()
 
@@ -204,5 +204,5 @@ def test_the_command_writes_the_file_and_returns_the_exit_code(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "Stop. Use checkpoint-20." in unescape(target.read_text("utf-8"))
+    assert "Stop training. Use checkpoint-20." in unescape(target.read_text("utf-8"))
     assert str(target) in capsys.readouterr().out.replace("\n", "")

@@ -36,7 +36,7 @@ def reading(step: int, troubles: dict[str, LayerState] | None = None, **more: An
 def test_the_sentence_the_five_that_moved_most_and_those_the_loss_depends_on() -> None:
     sentence, moved, impact = told(reading(1), reading(2), reading(3))
     assert sentence == (
-        "LoRA: layers 8-9 moved most (2.0x the median layer) but carry only 10 % of the impact"
+        "LoRA: layers 8-9 adapting most (Δ=0.8%, 2.0x the median layer) but carry only 10 % of the impact"
     )
     assert moved.startswith("  moved most (||dW|| / ||W0||): layer 8 0.8% (impact 5%), layer 9 ")
     assert moved.count("layer") == 5
@@ -81,4 +81,4 @@ def test_what_lies_outside_and_stacks_are_named() -> None:
 
 def test_the_report_holds_the_lines() -> None:
     lines = verdict_lines(history(run(), reading(1), reading(2), reading(3)))
-    assert any(line.startswith("LoRA: layers 8-9 moved most") for line in lines)
+    assert any(line.startswith("LoRA: layers 8-9 adapting most") for line in lines)

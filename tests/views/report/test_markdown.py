@@ -27,7 +27,7 @@ def told(records: list[AnyRecord]) -> str:
 def test_every_number_has_its_interval_and_n() -> None:
     found = told(recorded())
     for line in (
-        "**Stop. Use checkpoint-20.** The loss is not finite.",
+        "**Stop training. Use checkpoint-20.** The loss is not finite.",
         "| Exact match | 66.7% | 54.1% to 77.3% | 60 examples |",
         "| Cross-entropy, nats per token | 0.900 | 0.500 to 2.500 | 1,200 tokens |",
         "| 60 | checkpoint-60 (best) | 66.7% [54.1%, 77.3%] of 60 | 0.900 | 0.080 |",

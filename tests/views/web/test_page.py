@@ -114,7 +114,7 @@ def test_the_layers_are_shown_by_movement_and_by_impact(page: Page, server: str)
     page.goto(server)
     lora = panel(page, "lora")
     expect(lora.locator(".sentence")).to_have_text(
-        "layers 6-7 moved most (1.7x the median layer) but carry only 8 % of the impact"
+        "layers 6-7 adapting most (Δ=0.75%, 1.7x the median layer) but carry only 8 % of the impact"
     )
     moved, impact = lora.locator(".leaders").all()
     expect(moved.locator("li")).to_have_count(5)

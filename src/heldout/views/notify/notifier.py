@@ -113,7 +113,8 @@ def _end(note: Note, history: History) -> Change:
     decision = history.decision
     text = note.text or "nothing was decided"
     if decision is not None:
-        verdict = f"{headline(decision.action, decision.checkpoint)} {capital(decision.reason)}"
+        lead = headline(decision.action, decision.checkpoint, decision.evidence)
+        verdict = f"{lead} {capital(decision.reason)}"
         text = verdict if note.text in verdict else f"{note.text}. {verdict}"
     return Change(
         run=_run_id(history),

@@ -7,6 +7,7 @@ HTML, nor a mention of anybody.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ def _head(name: str, history: History, now: Mapping[str, Any]) -> Iterator[str]:
     if decision is None:
         yield "**Nothing to decide yet.**"
         return
-    lead = escaped(headline(decision["action"], decision["checkpoint"]))
+    lead = escaped(headline(decision["action"], decision["checkpoint"], decision["evidence"]))
     yield f"**{lead}** {escaped(capital(decision['reason']))}"
     others = [escaped(each) for each in decision["tied"] if each != decision["checkpoint"]]
     if others:
@@ -89,16 +90,26 @@ def _numbers(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---:|---:|---:|"
     em = f"{last['em_low']:.1%} to {last['em_high']:.1%}"
     yield f"| Exact match | {last['em']:.1%} | {em} | {last['n']:,} examples |"
-    ce = f"{last['ce_low']:.3f} to {last['ce_high']:.3f}"
-    yield f"| Cross-entropy, nats per token | {last['ce']:.3f} | {ce} | {last['tokens']:,} tokens |"
-    ece = f"{last['ece_low']:.3f} to {last['ece_high']:.3f}"
-    chance = f"; {last['ece_null']:.3f} by chance alone"
-    yield f"| Calibration error (ECE) | {last['ece']:.3f} | {ece}{chance} | {last['tokens']:,} tokens |"
+    yield from _probabilities(last)
     if last["em_reference"] != last["step"]:
         change = f"{last['em_change']:+.1%}"
         interval = f"{last['em_change_low']:+.1%} to {last['em_change_high']:+.1%}"
         trend = f"Change since step {last['em_reference']:,}: {last['em_trend']}"
         yield f"| {trend} | {change} | {interval} | {last['n']:,} examples |"
+
+
+def _probabilities(last: Mapping[str, Any]) -> Iterator[str]:
+    of = f"{last['tokens']:,} tokens"
+    if last["non_finite"]:
+        why = f"the logits are NaN/Inf on {last['non_finite']:,} of {last['n']:,} examples"
+        yield f"| Cross-entropy and calibration | not known | {why} | {of} |"
+        return
+    ce = f"{last['ce_low']:.3f} to {last['ce_high']:.3f}"
+    yield f"| Cross-entropy, nats per token | {last['ce']:.3f} | {ce} | {of} |"
+    ece = f"{last['ece_low']:.3f} to {last['ece_high']:.3f}"
+    value = f"{last['ece']:.3f}" + (f" ({last['calibration']})" if last["calibration"] else "")
+    chance = f"; {last['ece_null']:.3f} by chance alone"
+    yield f"| Calibration error (ECE) | {value} | {ece}{chance} | {of} |"
 
 
 def _evaluations(now: Mapping[str, Any]) -> Iterator[str]:
@@ -116,7 +127,7 @@ def _evaluations(now: Mapping[str, Any]) -> Iterator[str]:
         em = f"{each['em']:.1%} [{each['em_low']:.1%}, {each['em_high']:.1%}] of {each['n']}"
         yield (
             f"| {each['step']:,} | {escaped(path)}{best} | {em} "
-            f"| {each['ce']:.3f} | {each['ece']:.3f} |"
+            f"| {_number(each['ce'])} | {_number(each['ece'])} |"
         )
     if len(shown) < len(evals):
         yield ""
@@ -127,12 +138,18 @@ def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
     rows = now["bucket_matrix"].get("rows", [])
     if not rows:
         return
-    yield "| pattern | exact match | of |"
-    yield "|---|---:|---:|"
+    counted = any(row["train_share"] is not None for row in rows)
+    yield "| pattern | exact match | of |" + (" of the training rows |" if counted else "")
+    yield "|---|---:|---:|" + ("---:|" if counted else "")
     for row in sorted(rows, key=lambda row: row["em"] or 0.0):
         name = "(no pattern)" if row["pattern"] == UNMATCHED else escaped(row["pattern"])
         rate = f"{row['em']:.1%} [{row['em_low']:.1%}, {row['em_high']:.1%}]"
-        yield f"| {name} | {rate if row['known'] else 'too few to know'} | {row['seen']} |"
+        share = f" {row['train_share']:.1%} |" if counted else ""
+        yield f"| {name} | {rate if row['known'] else 'too few to know'} | {row['seen']} |{share}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "not finite"
 
 
 def _alerts(now: Mapping[str, Any], past: Sequence[Past]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from heldout.views.snapshot import ACTIVE, scope, snapshot
 MOST_LINES = 8
 ARROWS = {
     "continue": "Go on training.",
-    "stop": "Stop.",
+    "stop": "Stop training.",
     "roll-back": "Stop and roll back.",
     "resume": "Resume the training.",
     "look": "Look at the trainer.",
@@ -47,8 +48,10 @@ def verdict_lines(history: History, past: Sequence[Past] = ()) -> list[str]:
     return [" ".join(line.splitlines()) for line in lines]  # names and notes may hold line breaks
 
 
-def headline(action: str, checkpoint: str | None) -> str:
+def headline(action: str, checkpoint: str | None, evidence: Mapping[str, Any]) -> str:
     """What to do, and with which checkpoint: the decision without its reason."""
+    if action == "none" and evidence.get("fault"):
+        return "Do not use this run."
     use = "Best so far:" if action in GOING_ON else "Use"
     return ARROWS[action] + (f" {use} {checkpoint}." if checkpoint else "")
 
@@ -91,7 +94,7 @@ def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     trend = last["em_trend"]
     flat = flat_since(history)
     since = f"plateau since step {flat.step:,}" if flat else _trend_words(last)
-    yield f"EM {_rate(last)}, {since}"
+    yield f"EM: {_rate(last)}, {since}"
     yield f"  {_exactness(last, now['evals'])}"
     if len(now["evals"]) > 1:
         yield f"  was {_rate(first)} at step {first['step']:,}"
@@ -106,10 +109,25 @@ def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
             f"{last['best_em_corrected']:.1%} less the luck of being the highest"
         )
     yield from _flips(now)
+    yield from _probabilities(last)
+
+
+def _probabilities(last: Mapping[str, Any]) -> Iterator[str]:
+    """Cross-entropy and calibration, or why there is neither."""
+    if last["non_finite"]:
+        yield (
+            f"CE, ECE: not known, as the logits are NaN/Inf on {last['non_finite']:,} of {last['n']:,} "
+            "examples"
+        )
+        return
     yield (
-        f"CE {last['ce']:.3f} [{last['ce_low']:.3f}, {last['ce_high']:.3f}] nats, "
-        f"ECE {last['ece']:.3f} [{last['ece_low']:.3f}, {last['ece_high']:.3f}] "
-        f"(chance alone {last['ece_null']:.3f}) over {last['tokens']:,} tokens"
+        f"CE: {last['ce']:.3f} [{last['ce_low']:.3f}, {last['ce_high']:.3f}] nats over "
+        f"{last['tokens']:,} tokens"
+    )
+    word = f"{last['calibration']}; " if last["calibration"] else ""
+    yield (
+        f"ECE: {last['ece']:.3f} [{last['ece_low']:.3f}, {last['ece_high']:.3f}] "
+        f"({word}chance alone {last['ece_null']:.3f})"
         + (", rose > 20 %" if last["ece_rise"] else "")
     )
 
@@ -150,14 +168,20 @@ def _patterns(now: Mapping[str, Any]) -> Iterator[str]:
     weak = {each["evidence"].get("pattern") for each in now["advice"] if each["topic"] == "data"}
     rows = sorted(now["bucket_matrix"]["rows"], key=lambda row: row["em"] or 0.0)
     for row in rows:
+        name = "Unmatched prompts" if row["pattern"] == UNMATCHED else f"Pattern '{row['pattern']}'"
+        share = row["train_share"]
+        trained = "" if share is None else f"; {share:.1%} of the training rows"
         if not row["known"]:
-            word = f"too few to say, n = {row['seen']}"
-            yield f"pattern '{row['pattern']}' unknown ({word})"
+            yield f"{name}: unknown (too few to say, n = {row['seen']}){trained}"
             continue
         strong = row["em_low"] > now["fixed_eval"]["em_high"]
-        word = "needs data" if row["pattern"] in weak else "strong" if strong else ""
-        name = "unmatched prompts" if row["pattern"] == UNMATCHED else f"pattern '{row['pattern']}'"
-        yield f"{name} {_rate({**row, 'n': row['seen']})}" + (f" ({word})" if word else "")
+        word = "needs work" if row["pattern"] in weak else "strong" if strong else ""
+        interval = f"[{row['em_low']:.1%}, {row['em_high']:.1%}]"
+        yield (
+            f"{name}: {row['em']:.1%} EM {interval} of {row['seen']}"
+            + (f" ({word})" if word else "")
+            + trained
+        )
 
 
 def _training(now: Mapping[str, Any]) -> Iterator[str]:
@@ -165,9 +189,10 @@ def _training(now: Mapping[str, Any]) -> Iterator[str]:
         yield from lora_lines(now["lora"])
     parts = []
     if now["streaming_ce"] is not None:
-        parts.append(f"streaming CE {now['streaming_ce']:.3f} nats")
+        course = f" ({now['streaming_course']})" if now["streaming_course"] else ""
+        yield f"Streaming CE: {_finite(now['streaming_ce'])}{course}"
     if now["current_entropy"] is not None:
-        parts.append(f"token entropy {now['current_entropy']:.3f} nats")
+        parts.append(f"token entropy {_finite(now['current_entropy'])}")
     speed = now["throughput"]
     if "tokens_per_sec" in speed:
         parts.append(
@@ -178,14 +203,21 @@ def _training(now: Mapping[str, Any]) -> Iterator[str]:
     if "mfu" in speed:
         parts.append(f"MFU {speed['mfu']:.0%}")
     if parts:
-        yield ", ".join(parts)
+        yield "Training: " + ", ".join(parts)
+
+
+def _finite(nats: float) -> str:
+    return f"{nats:.3f} nats" if math.isfinite(nats) else "not finite"
 
 
 def _alerts(now: Mapping[str, Any]) -> Iterator[str]:
+    """The alerts with what helps; of the one that the decision is taken for, the decision says it."""
+    cause = (now["decision"] or {"evidence": {}})["evidence"].get("cause")
     for alert in now["alerts"]:
         if alert["state"] in ACTIVE:
             yield f"{alert['level'].upper()} {alert['message']} (step {alert['step']:,})"
-            yield f"  {alert['action']}"
+            if alert["rule"] != cause:
+                yield f"  {alert['action']}"
         elif alert["state"] == "pending":
             yield f"not yet an alert: {alert['message']} (since step {alert['step']:,})"
 
@@ -202,18 +234,19 @@ def _not_checked(now: Mapping[str, Any]) -> Iterator[str]:
 def _action(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     decision, empty = now["decision"], unchecked(history)
     if empty:
-        yield f"-> Nothing could be checked: {empty}"
+        yield f"ACTION: Nothing could be checked: {empty}"
         return
     if decision is None:
-        yield "-> Nothing to decide yet."
+        yield "ACTION: Nothing to decide yet."
         return
     evaluated = now["fixed_eval"] or deciding(history)
     if _source(now) and not evaluated and decision["action"] in ("continue", "none"):
-        yield "-> No fixed set and no held-out number to tell checkpoints apart by."
+        yield "ACTION: No fixed set and no held-out number to tell checkpoints apart by."
         return
-    yield f"-> {headline(decision['action'], decision['checkpoint'])} {capital(decision['reason'])}"
+    lead = headline(decision["action"], decision["checkpoint"], decision["evidence"])
+    yield f"ACTION: {lead} {capital(decision['reason'])}"
     for advice in now["advice"]:
-        yield f"   Next run: {advice['message']}"
+        yield f"Next run: {capital(advice['message'])}"
 
 
 def _rate(row: Mapping[str, Any]) -> str:

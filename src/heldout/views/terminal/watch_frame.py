@@ -187,8 +187,10 @@ def _decision(now: Mapping[str, Any], width: int, most: int) -> Lines:
         text = "No verdict yet: it comes with the first evaluation on the held-out set."
         return wrap(Text(text, style="dim"), width, most)
     action, checkpoint = decision["action"], decision["checkpoint"]
-    said = Text.assemble((f" {WORDS[action]} ", f"bold reverse {DECISIONS[action]}"))
-    if checkpoint:
+    broken = action == "none" and decision["evidence"].get("fault")
+    word, colour = ("DO NOT USE", "red") if broken else (WORDS[action], DECISIONS[action])
+    said = Text.assemble((f" {word} ", f"bold reverse {colour}"))
+    if checkpoint and not broken:
         said.append(f" {USE[action]} {clean(checkpoint)}.", "bold")
         others = [short(name) for name in decision["tied"] if name != checkpoint]
         said.append(f" Tied with {', '.join(others)}." if others else "")
