@@ -23,6 +23,10 @@ from heldout.names import KNOWN
 from heldout.signals.each import lora_layers
 from heldout.verdicts.rule import Rule
 
+ENDINGS = {
+    "stop": "While it is open the decision is to stop",
+    "roll-back": "While it is open the decision is to stop and go back to the recommended checkpoint",
+}
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/generate.py; edit the code it comes from. -->\n"
 
@@ -80,8 +84,18 @@ def rules() -> str:
         module = importlib.import_module(f"{folder.__name__}.{rule.name.replace('-', '_')}")
         first, _, rest = (module.__doc__ or "").strip().partition("\n\n")
         body = "\n\n".join(_bold_head(part) for part in rest.split("\n\n"))
-        pages.append(f"## {rule.name}\n\n{first}\n\n{body}\n{_thresholds(rule, module)}")
+        pages.append(
+            f"## {rule.name}\n\n{first}\n\n{body}\n{_ending(rule)}{_thresholds(rule, module)}"
+        )
     return "\n".join(pages)
+
+
+def _ending(rule: Rule[Any]) -> str:
+    if rule.ends is None:
+        return ""
+    level = rule.ends.level
+    where = "" if level == "info" else f", where its level is {level} or above"
+    return f"\n**Ends the run.** {ENDINGS[rule.ends.action]}{where}.\n"
 
 
 def settings() -> str:

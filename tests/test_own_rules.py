@@ -114,7 +114,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
 
 def test_every_mistake_of_every_rule_is_told_at_once(tmp_path: Path) -> None:
     text = """
-    from heldout.rules import NoLimits, Rule
+    from heldout.rules import Ends, NoLimits, Rule
     def check(history, limits):
         return []
     RULES = [
@@ -128,6 +128,8 @@ def test_every_mistake_of_every_rule_is_told_at_once(tmp_path: Path) -> None:
         7,
         Rule(name="good", check=check, limits=NoLimits(), silenced_by=("plateau", "twice")),
         Rule(name="itself", check=check, limits=NoLimits(), silenced_by=("itself",)),
+        Rule(name="ending", check=check, limits=NoLimits(), ends="stop"),
+        Rule(name="rolling", check=check, limits=NoLimits(), ends=Ends("rollback", "eror")),
     ]
     """
     found = mistakes(file(tmp_path, text), rules=[{"name": "slow"}, "no mapping", {"name": [1]}])
@@ -148,6 +150,9 @@ def test_every_mistake_of_every_rule_is_told_at_once(tmp_path: Path) -> None:
         "rule 7 (3): silenced_by names 'nobody'",
         "rule 8 must be a heldout.rules.Rule, found 7",
         "rule 10 ('itself'): silenced_by names 'itself'",
+        "rule 11 ('ending'): ends must be an Ends such as Ends(\"stop\", \"error\"), found 'stop'",
+        "found 'rollback'. Did you mean 'roll-back'?",
+        "found 'eror'. Did you mean 'error'?",
     ]
     assert len(found) == len(expected), found
     for line, said in zip(found, expected, strict=True):

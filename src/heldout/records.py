@@ -361,6 +361,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     message: str
     action: str
     evidence: dict[str, Any] = {}
+    ends: Literal["", "stop", "roll-back"] = ""
+    """How the alert ends the run while it is open; empty where it advises."""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):

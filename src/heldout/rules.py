@@ -8,6 +8,7 @@ A rule of a user's is one of heldout's: the same life, the same alerts, notifica
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import os
 import re
@@ -17,17 +18,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from heldout.derive.history import History
 from heldout.errors import ConfigError
-from heldout.records import HEARTBEAT, EvalResult, Record, Sample
+from heldout.records import HEARTBEAT, EvalResult, Level, Record, Sample
 from heldout.verdicts.judge import all_rules
-from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
+from heldout.verdicts.rule import Ending, Ends, Finding, NoLimits, NotChecked, Rule
 
 __all__ = [
+    "Ends",
     "EvalResult",
     "Finding",
     "History",
@@ -137,11 +139,26 @@ def _mistakes(rule: Rule[Any], taken: Mapping[str, int], names: set[str]) -> lis
         )
     if not isinstance(rule.on, tuple) or not rule.on or not all(map(_is_record, rule.on)):
         wrong.append(f"on must be a tuple of records such as (EvalResult,), found {rule.on!r}")
+    if rule.ends is not None:
+        wrong += _mistakes_in_ending(rule.ends)
     if not isinstance(rule.silenced_by, tuple):
         wrong.append(f"silenced_by must be a tuple of names, found {rule.silenced_by!r}")
     else:
         unknown = [name for name in rule.silenced_by if name not in {*taken, *names} - {rule.name}]
         wrong += [f"silenced_by names {name!r}, which is no other rule" for name in unknown]
+    return wrong
+
+
+def _mistakes_in_ending(ends: object) -> list[str]:
+    if not isinstance(ends, Ends):
+        return [f'ends must be an Ends such as Ends("stop", "error"), found {ends!r:.60}']
+    wrong = []
+    for name, value, kind in (("action", ends.action, Ending), ("level", ends.level, Level)):
+        known = get_args(kind)
+        if value not in known:
+            close = difflib.get_close_matches(str(value), known, n=1)
+            hint = f". Did you mean {close[0]!r}?" if close else ""
+            wrong.append(f"ends: {name} must be {' or '.join(known)}, found {value!r}{hint}")
     return wrong
 
 

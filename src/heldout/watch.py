@@ -337,9 +337,10 @@ class Watch:
         """The loop logged numbers by its own names at `step`."""
         numbers = {} if is_summary(logs) else numbers_in(logs)
         logged, new = self._by_our_names(numbers)
-        values = {**self._signals.log(numbers), **logged}
+        values: Mapping[str, float] = logged
         if self._kept and self.together.alone:
             self._record(self._sums(), hold=True)
+        values = {**self._signals.log(numbers), **values}
         held = self._held
         if held is not None and held.step == step:
             values, self._held = {**held.values, **values}, None

@@ -10,7 +10,7 @@ import facts
 import pytest
 
 from heldout.evals.evaluate import METRICS
-from heldout.records import AnyRecord, Verdict
+from heldout.records import AnyRecord, Decision, Verdict
 from heldout.verdicts.custom import (
     EVALUATED,
     FROM_ZERO,
@@ -112,7 +112,7 @@ def test_a_metric_that_nobody_records_is_said_to_be_missing() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("text", ["a rule is a mapping with name, metric, op, value, for, level, action"]),
+        ("text", ["a rule is a mapping with name, metric, op, value, for, level, action, ends"]),
         (None, ["a rule is a mapping"]),
         ({}, ["'name' is missing", "'metric' is missing", "'op' is missing", "'value' is missing"]),
         (LINE | {"every": 3, 5: 1}, ["unknown key 'every'", "unknown key 5"]),
@@ -135,6 +135,17 @@ def test_a_metric_that_nobody_records_is_said_to_be_missing() -> None:
         (LINE | {"level": "fatal"}, ["'level' must be one of info, warning, error, critical"]),
         (LINE | {"level": ["error"]}, ["'level' must be one of"]),
         ({"op": "~", "value": "x", "for": 0}, ["'name'", "'metric'", "'op'", "'value'", "'for'"]),
+        (LINE | {"levle": "error"}, ["unknown key 'levle'. Did you mean 'level'?"]),
+        (
+            LINE | {"level": "eror", "ends": "rollback"},
+            [
+                "Did you mean 'error'?",
+                "'ends' must be stop or roll-back, or left out, found 'rollback'",
+            ],
+        ),
+        (LINE | {"ends": ["stop"]}, ["'ends' must be stop or roll-back"]),
+        (LINE | {"ends": "stop"}, []),
+        (LINE | {"ends": None}, []),
         (LINE, []),
         (LINE | {"value": -1e-9, "for": 1, "level": "info", "action": ""}, []),
     ],
@@ -144,6 +155,16 @@ def test_every_mistake_of_a_line_is_told_at_once(line: object, said: list[str]) 
     assert len(found) == len(said), found
     for text, wanted in zip(found, said, strict=True):
         assert wanted in text
+
+
+def test_a_threshold_can_end_the_run() -> None:
+    def decided(**more: Any) -> str:
+        judged = judge(series([1, 4], rules=[LINE | more]))
+        return [each.action for each in judged if isinstance(each, Decision)][-1]
+
+    assert decided() == "continue"
+    assert decided(ends="stop") == "stop"
+    assert decided(ends="roll-back", level="info") == "stop"  # nothing is saved to go back to
 
 
 def test_a_journal_of_another_version_is_judged_by_what_fits() -> None:

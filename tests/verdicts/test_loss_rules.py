@@ -13,7 +13,15 @@ from lives import Facts, life, logged, noisy, opened, said, series, waiting
 
 from heldout.records import Sample, Verdict
 from heldout.verdicts.judge import Judge
-from heldout.verdicts.rules import divergence, grad_explosion, loss_scale, loss_spike, not_learning
+from heldout.verdicts.rules import (
+    divergence,
+    grad_explosion,
+    loss_not_finite,
+    loss_scale,
+    loss_spike,
+    no_reward_signal,
+    not_learning,
+)
 
 NAN, INF = math.nan, math.inf
 CALM = [1.0 + 0.02 * (i % 3) for i in range(40)]
@@ -283,6 +291,7 @@ FLAT = noisy(200, 0.02)
         (training(FLAT, 2000), ["open at 200"]),  # a tenth of the budget
         (training(FLAT, 400, warmup=100), ["open at 140"]),
         (training(FLAT, 400, rate=0.0), []),  # lr-schedule's
+        ([*training(FLAT[:199], 200), sample(200, 1.0, learning_rate=0.0)], ["open at 80"]),
         (training(FLAT, 0), []),
         (training(noisy(200, 0.02, fall=0.3), 400), []),
         (training(noisy(200, 0.5), 400), []),  # too noisy to say
@@ -326,6 +335,76 @@ def test_not_learning_reads_the_trainers_own_evaluations() -> None:
             Sample(step=fact.step, time=0.0, values=fact.values | {"loss/trainer_eval": 0.75})
         ]
     assert life(not_learning.RULE, facts) == ["open at 4"]
+
+
+def pairs(margin: float, right: float, prefix: str = "rewards/", suffix: str = "") -> Facts:
+    """A loss at ln 2 for 300 steps while margins rise to `margin` and accuracies from .5 to `right`."""
+    rng = random.Random(1)
+    rows: Facts = [run(total_steps=300)]
+    for step in range(1, 301):
+        part = step / 300
+        values = {
+            "loss/logged": 0.6931 + rng.gauss(0, 0.001),
+            f"{prefix}margin{suffix}": margin * part + rng.gauss(0, 0.001),
+            f"{prefix}accurac{'ies' if suffix else 'y'}": 0.5
+            + (right - 0.5) * part
+            + rng.gauss(0, 0.05),
+        }
+        rows.append(Sample(step=step, time=at(step), values=values))
+    return rows
+
+
+def test_margins_and_accuracies_are_signs_of_learning() -> None:
+    def told(margin: float, right: float) -> list[str]:
+        dpo = life(not_learning.RULE, pairs(margin, right, suffix="s"))
+        reward = life(not_learning.RULE, pairs(margin, right, prefix=""))
+        assert dpo == reward
+        return dpo
+
+    assert told(0.0, 0.5) == ["open at 110"]  # at ln 2, with margins around 0
+    assert told(0.02, 0.5) == []
+    assert told(0.0, 0.9) == []
+
+
+def rewards(reward: float, spread: float, gradient: float, rows: int = 300) -> Facts:
+    """A policy whose loss is 0 and whose reward rises to `reward`."""
+    rng = random.Random(2)
+    found: Facts = [run(total_steps=rows)]
+    for step in range(1, rows + 1):
+        values = {
+            "loss/logged": 0.0,
+            "grad/norm": gradient,
+            "reward": reward * step / rows + (rng.gauss(0, 0.02) if spread else 0.0),
+            "reward_std": spread,
+        }
+        found.append(Sample(step=step, time=at(step), values=values))
+    return found
+
+
+def test_a_policy_is_judged_by_its_reward() -> None:
+    assert life(not_learning.RULE, rewards(1.0, 0.5, 0.1)) == []
+    (stuck,) = said(not_learning.RULE, rewards(0.0, 0.5, 0.1))
+    assert (stuck.state, stuck.message[:36]) == ("open", "Nothing is learned: the reward has c")
+    for rule in (divergence.RULE, loss_spike.RULE, loss_not_finite.RULE, no_reward_signal.RULE):
+        assert life(rule, rewards(1.0, 0.5, 0.1)) == []
+
+
+def test_rewards_that_never_differ_are_no_signal() -> None:
+    alert = opened(no_reward_signal.RULE, rewards(0.0, 0.0, 0.0))
+    assert (alert.step, alert.level, alert.ends) == (20, "critical", "stop")
+    assert life(no_reward_signal.RULE, rewards(0.0, 0.0, 0.1)) == []  # it learns by something else
+    later = [*rewards(0.0, 0.0, 0.0, 30), *rewards(1.0, 0.5, 0.1, 60)[31:]]
+    assert life(no_reward_signal.RULE, later) == ["open at 20", "resolved at 31"]
+    assert "no reward_std" in waiting(no_reward_signal.RULE, losses(FLAT))
+
+
+def test_the_loss_judged_is_the_one_trained_on() -> None:
+    """Where a rejected answer's likelihood falls, as in DPO, the model's own cross-entropy rises."""
+    facts: Facts = [
+        sample(step, **{"ce/step": 2.0 + step / 20, "loss/logged": 0.7 / (1 + step / 50)})
+        for step in range(1, 101)
+    ]
+    assert life(divergence.RULE, facts) == life(loss_not_finite.RULE, facts) == []
 
 
 def test_not_learning_waits_for_what_it_needs() -> None:

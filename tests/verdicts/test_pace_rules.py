@@ -80,6 +80,33 @@ def test_the_learning_rate_is_a_table(facts: Facts, states: list[str]) -> None:
     assert life(lr_schedule.RULE, facts) == states
 
 
+def test_a_schedule_that_ends_with_its_run_is_not_told_of_however_short() -> None:
+    """`made` is the rate that a step was made with, `left` the one that older Trainers log after it."""
+    told = {}
+    for total in (*range(2, 20), 60):
+        for warmup in (0, 1, total // 3):
+            for when in ("made", "left"):
+                for name in ("linear", "cosine"):
+                    steps = range(total) if when == "made" else range(1, total + 1)
+                    values = [_scheduled(name, step, warmup, total) for step in steps]
+                    told[name, total, warmup, when] = life(
+                        lr_schedule.RULE, rates(values, name, total_steps=total)
+                    )
+    assert {case: states for case, states in told.items() if states} == {}
+    late = [_scheduled("linear", step, 0, 60) for step in range(6)]
+    assert life(lr_schedule.RULE, rates(late, "linear", total_steps=6)) == []  # too early to say
+    late = [_scheduled("linear", step, 0, 12) for step in range(6)]
+    assert life(lr_schedule.RULE, rates(late, "linear", total_steps=6)) != []
+
+
+def _scheduled(name: str, step: int, warmup: int, total: int) -> float:
+    """The rate after `step` steps, as transformers' schedules give it."""
+    if step < warmup:
+        return 1e-4 * step / warmup
+    part = (step - warmup) / max(1, total - warmup)
+    return 1e-4 * (1 - part if name == "linear" else (1 + math.cos(math.pi * part)) / 2)
+
+
 def test_a_resume_without_the_scheduler_is_a_jump() -> None:
     first = rates(linear(100)[:60], "linear", training={"logging_steps": 1})
     again = rates([0.9e-4] * 5, "linear", start=60)

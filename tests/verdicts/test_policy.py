@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 from facts import at, checkpoint, evaluation, history, layers, losses, note, run, sample, score
 
 from heldout.derive.history import History
 from heldout.records import AnyRecord, Level, State, Verdict
-from heldout.verdicts.judge import Judge
-from heldout.verdicts.policy import ENDING, decide
+from heldout.verdicts.judge import Judge, all_rules
+from heldout.verdicts.life import LEVELS
+from heldout.verdicts.policy import decide
+from heldout.verdicts.rule import Ends, Finding, NoLimits, Rule
 
 
 def alert(rule: str, level: Level = "error", state: State = "open", scope: str = "") -> Verdict:
@@ -23,7 +26,14 @@ def alert(rule: str, level: Level = "error", state: State = "open", scope: str =
         level=level,
         message=f"{rule} says so",
         action="",
+        ends=ending(rule, level),
     )
+
+
+def ending(rule: str, level: Level) -> Literal["", "stop", "roll-back"]:
+    """How an alert of one of heldout's rules ends a run."""
+    ends = next((each.ends for each in all_rules() if each.name == rule), None)
+    return ends.action if ends and LEVELS.index(level) >= LEVELS.index(ends.level) else ""
 
 
 SAVED: list[AnyRecord] = [run(), *evaluation(5, score(50)), checkpoint(5)]
@@ -124,8 +134,26 @@ def test_a_roll_back_names_a_checkpoint_to_go_back_to(
     assert decision.action == "stop"
 
 
-def test_every_rule_that_can_end_a_run_exists() -> None:
-    assert set(ENDING) <= {rule.name for rule in Judge().rules}
+def test_an_alert_ends_the_run_as_its_rule_says_and_from_its_level_on() -> None:
+    def found(level: Level, ends: Ends | None) -> tuple[str, str]:
+        finding = Finding(level=level, message="too bad", action="Look.")
+        rule = Rule(name="mine", check=lambda h, _: [finding], limits=NoLimits(), ends=ends)
+        judge = Judge(more=[rule])
+        for fact in [run(), *losses([1.0])]:
+            judge.feed(fact)
+        decision = judge.history.decision
+        assert decision is not None
+        assert decide(History.of([run(), *judge.history.verdicts])).action == decision.action
+        return decision.action, str(decision.evidence.get("cause"))
+
+    assert found("error", Ends("stop")) == ("stop", "mine")
+    assert found("critical", Ends("roll-back")) == (
+        "stop",
+        "mine",
+    )  # nothing is saved to go back to
+    assert found("warning", Ends("stop")) == ("continue", "None")
+    assert found("warning", Ends("stop", "info")) == ("stop", "mine")
+    assert found("critical", None) == ("continue", "None")
 
 
 def test_deciding_changes_nothing() -> None:

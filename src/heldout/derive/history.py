@@ -178,8 +178,12 @@ class History:
 
     @property
     def loss(self) -> str:
-        """The name of the training loss to judge: each step's own where known, else the logged one."""
-        return "loss/step" if len(self.columns.get("loss/step")) else "loss/logged"
+        """The name of the training loss to judge: each step's own where known, else the logged one.
+
+        The model's own cross-entropy is not it where another loss is trained on (`ce/step`).
+        """
+        own, other = self.columns.get("loss/step"), self.columns.get("ce/step")
+        return "loss/step" if len(own) and not len(other) else "loss/logged"
 
     @property
     def ended(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, TypeGuard, get_args
 
 from heldout.derive.history import History
 from heldout.records import EvalResult, Level, Sample
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ending, Ends, Finding, NotChecked, Rule
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -18,7 +19,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-KEYS = ("name", "metric", "op", "value", "for", "level", "action")
+KEYS = ("name", "metric", "op", "value", "for", "level", "action", "ends")
 EVALUATED = {
     f"eval/{field}": field for field in ("em", "token_em", "ce", "ece", "entropy", "token_accuracy")
 }
@@ -68,14 +69,16 @@ def threshold_rule(line: Mapping[str, Any]) -> Rule[Threshold]:
     )
     evaluated = limits.metric in EVALUATED
     on = (Sample, EvalResult) if evaluated else (Sample,)  # a foreign log has eval/em by step
-    return Rule(name=line["name"], check=_check, limits=limits, on=on)
+    action = line.get("ends")
+    ends = Ends(action, limits.level) if action else None
+    return Rule(name=line["name"], check=_check, limits=limits, on=on, ends=ends)
 
 
 def mistakes_in(line: object) -> list[str]:
     """Everything wrong with a line of `alerts.rules`; [] when it is valid."""
     if not isinstance(line, Mapping):
         return [f"a rule is a mapping with {', '.join(KEYS)}, found {line!r}"]
-    wrong = [f"unknown key {key!r}" for key in line if key not in KEYS]
+    wrong = [f"unknown key {key!r}{_near(key, KEYS)}" for key in line if key not in KEYS]
     wrong += [f"{key!r} is missing" for key in ("name", "metric", "op", "value") if key not in line]
     for key in ("name", "metric", "action"):
         if not isinstance(line.get(key, ""), str):
@@ -92,8 +95,19 @@ def mistakes_in(line: object) -> list[str]:
     if line.get("level", "warning") not in get_args(Level):
         wrong.append(
             f"'level' must be one of {', '.join(get_args(Level))}, found {line['level']!r}"
+            + _near(line["level"], get_args(Level))
         )
+    endings = get_args(Ending)
+    if line.get("ends") is not None and line["ends"] not in endings:
+        found = f"{line['ends']!r}{_near(line['ends'], endings)}"
+        wrong.append(f"'ends' must be {' or '.join(endings)}, or left out, found {found}")
     return wrong
+
+
+def _near(found: object, known: Sequence[str]) -> str:
+    """A question for the nearest of what is known; "" when none is close."""
+    close = difflib.get_close_matches(str(found), known, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def _check(history: History, limits: Threshold) -> list[Finding] | NotChecked:

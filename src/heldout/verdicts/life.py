@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from heldout.derive.history import History
 from heldout.records import Level, State, Verdict, encode
@@ -112,6 +112,7 @@ def _opened(rule: Rule[Any], history: History, found: list[Finding]) -> Iterable
             message=finding.message,
             action=finding.action,
             evidence=finding.evidence,
+            ends=_ending(rule, finding.level),
         )
 
 
@@ -178,7 +179,14 @@ def _changed(before: Verdict, history: History, state: State) -> Verdict:
         message=before.message,
         action=before.action,
         evidence=before.evidence,
+        ends=before.ends,
     )
+
+
+def _ending(rule: Rule[Any], level: Level) -> Literal["", "stop", "roll-back"]:
+    """How an alert of this level ends the run; "" where it advises."""
+    ends = rule.ends
+    return ends.action if ends and LEVELS.index(level) >= LEVELS.index(ends.level) else ""
 
 
 def _worse(level: Level, than: Level) -> bool:

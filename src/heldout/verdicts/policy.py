@@ -15,18 +15,6 @@ from heldout.verdicts.life import ACTIVE, LEVELS
 from heldout.verdicts.rules import plateau
 from heldout.verdicts.rules.plateau import learning_rate_fell
 
-ENDING: dict[str, tuple[str, Action]] = {
-    "loss-not-finite": ("error", "roll-back"),
-    "divergence": ("error", "roll-back"),
-    "lora-exploding": ("error", "roll-back"),
-    "regression": ("error", "roll-back"),
-    "data-masked": ("critical", "stop"),
-    "lora-dead": ("error", "stop"),
-    "plateau": ("info", "stop"),
-    "eval-plateau": ("info", "stop"),
-}
-"""What an open alert ends a run by, from which level on; the others advise."""
-
 ONLY_STOPPING = ("plateau", "eval-plateau")
 """Rules that find nothing wrong with a run but that it goes on: once it has finished, nothing is."""
 
@@ -61,13 +49,15 @@ def decide(history: History) -> Decision:
 
 
 def _action(history: History, best: str | None, early: str) -> tuple[Action, Verdict | None]:
-    known = [v for v in history.alerts.values() if v.state in ACTIVE and v.rule in ENDING]
-    active = [v for v in known if v.evidence.get("decides", True)]
-    ending = [v for v in active if LEVELS.index(v.level) >= LEVELS.index(_least(v.rule))]
+    ending = [
+        v
+        for v in history.alerts.values()
+        if v.state in ACTIVE and v.ends and v.evidence.get("decides", True)
+    ]
     worst = max(ending, key=lambda verdict: LEVELS.index(verdict.level), default=None)
     if worst is None:
         return ("resume" if early else "none" if history.ended else "continue"), None
-    action = ENDING[worst.rule][1]
+    action: Action = worst.ends or "none"
     if action == "roll-back" and not best:
         action = "stop"
     return ("none" if action == "stop" and history.ended and not early else action), worst
@@ -84,10 +74,6 @@ def _said(cause: Verdict, best: str | None) -> str:
         return cause.message
     remedy = cause.action.removeprefix("Stop immediately. ").removeprefix("Stop. ")
     return ". ".join(filter(None, [cause.message, named(remedy, best)])).removesuffix(".")
-
-
-def _least(rule: str) -> str:
-    return ENDING[rule][0]
 
 
 def _budget(

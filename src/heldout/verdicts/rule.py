@@ -16,6 +16,8 @@ from heldout.derive.history import History
 from heldout.records import EvalResult, Level, Record, Sample
 
 Stage = Literal["pending", "open", "holding"]
+Ending = Literal["stop", "roll-back"]
+"""How an alert ends a run: it stops, or it also goes back to the recommended checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,14 @@ class NoLimits:
     """The limits of a rule without thresholds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """That open alerts of a rule end the run, from a level on. Only `may_stop` lets a decision do it."""
+
+    action: Ending
+    level: Level = "error"
+
+
 L = TypeVar("L")
 
 
@@ -53,7 +63,8 @@ L = TypeVar("L")
 class Rule(Generic[L]):
     """One alert. `name` names the bad thing; a rule listed in `silenced_by` that is open mutes it.
 
-    `on` are the facts after which it is checked: a rule about evaluations need not run each step.
+    `on` are the facts after which it is checked: a rule about evaluations need not run each step. `ends`
+    is its consequence for the run; without it an alert advises.
     """
 
     name: str
@@ -61,6 +72,7 @@ class Rule(Generic[L]):
     limits: L
     on: tuple[type[Record], ...] = (Sample, EvalResult)
     silenced_by: tuple[str, ...] = ()
+    ends: Ends | None = None
 
     def look(self, history: History) -> list[Finding] | NotChecked:
         """What is found in `history` now."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from heldout.derive.history import History
 from heldout.records import Data
 from heldout.verdicts.data_rows import counted, looked_for, of, share
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +65,6 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     ]
 
 
-RULE = Rule(name="data-masked", check=check, limits=Limits(), on=(Data,))
+RULE = Rule(
+    name="data-masked", check=check, limits=Limits(), on=(Data,), ends=Ends("stop", "critical")
+)

@@ -31,7 +31,7 @@ from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import checkpoint_before, training
 from heldout.records import EvalResult, Sample
 from heldout.stats.robust import IN_A_ROW, LEVEL, LossTrail, median
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +170,5 @@ RULE = Rule(
     limits=Limits(),
     on=(Sample, EvalResult),
     silenced_by=("loss-not-finite",),
+    ends=Ends("roll-back"),
 )

@@ -27,7 +27,7 @@ from heldout.derive.recommended import RECOMMENDED, has_recommended
 from heldout.derive.schedule import budget
 from heldout.records import Sample
 from heldout.stats.curve import SPAN
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 from heldout.verdicts.rules.plateau import Limits, learning_rate_fell
 
 LEAST_SAVED = 0.05
@@ -88,4 +88,5 @@ RULE = Rule(
     limits=Limits(),
     on=(Sample,),
     silenced_by=("loss-not-finite", "divergence", "eval-loss-rise"),
+    ends=Ends("stop", "info"),
 )

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from heldout.derive.history import History
 from heldout.records import Layer, Layers, LayerState, Part
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 ACTIONS = {
     "frozen": "Set requires_grad on these adapters before the optimizer is built, or take them out.",
@@ -138,4 +138,5 @@ RULE = Rule(
     limits=Limits(),
     on=(Layers,),
     silenced_by=("loss-not-finite",),
+    ends=Ends("stop"),
 )

@@ -29,7 +29,7 @@ from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import checkpoint_before
 from heldout.records import Layer, Layers, Part
 from heldout.stats.robust import NEAR, LossTrail, median
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 from heldout.verdicts.told import told_lately
 
 PEERS = 4
@@ -158,4 +158,5 @@ RULE = Rule(
     limits=Limits(),
     on=(Layers,),
     silenced_by=("loss-not-finite",),
+    ends=Ends("roll-back"),
 )

@@ -33,7 +33,7 @@ from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import rewarded
 from heldout.records import Level
 from heldout.stats.sound import Soundness
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 OWN = "loss/step"
 LABELS = "throughput/label_tokens"
@@ -145,4 +145,4 @@ def _go_back(history: History) -> str:
     return f"Stop immediately. {resume_from(history, None)} with the learning rate divided by 10."
 
 
-RULE = Rule(name="loss-not-finite", check=check, limits=Limits())
+RULE = Rule(name="loss-not-finite", check=check, limits=Limits(), ends=Ends("roll-back"))

@@ -47,6 +47,9 @@ class Limits:
     """Steps that a rise after the peak stays told."""
     length: float = 0.1
     """Share of the budget by which the schedule's end may miss the run's."""
+    slack: int = 2
+    """Steps by which it always may: the first step of a linear schedule is made at its full rate, so it
+    reaches 0 one step behind the run, and float16 skips a step or two."""
     highest: float = 2e-3
     """Peak rate for adapters: ten times the usual 2e-4, where most runs diverge (Schulman et al. 2025)."""
     lowest: float = 1e-5
@@ -123,7 +126,7 @@ def _length(history: History, trail: RateTrail, limits: Limits) -> list[Finding]
     share = max(0.0, trail.last / trail.peak)
     gone = 1 - share if run.learning_rate == "linear" else math.acos(2 * share - 1) / math.pi
     end = trail.peak_step + (history.step - trail.peak_step) / gone
-    if trail.last > 0 and abs(end - total) <= limits.length * total:
+    if trail.last > 0 and abs(end - total) <= max(limits.slack, limits.length * total):
         return []
     text = f"The {run.learning_rate} schedule ends at step {end:,.0f}, the run at {total:,}"
     action = "Build the scheduler for the number of steps of the run."

@@ -1,18 +1,21 @@
 """After a tenth of its budget the run has learned nothing that shows.
 
-Checks: past warm-up and `share` of the budget, while the learning rate is above 0, the losses of evaluations
-(four or more, the first of them early) stay within `still` of each other; or, in runs without such, the
-training loss of the later half is surely less than `fall` below that of the first tenth (mean log loss, three
-standard errors). It resolves when either falls.
+Checks: past warm-up and `share` of the budget the losses of evaluations (four or more, the first of them
+early) stay within `still` of each other; or, in runs without such, the training loss of the later half is
+surely less than `fall` below that of the first tenth (mean log loss, three standard errors). It resolves when
+either falls. Training on pairs (DPO, KTO, reward models) is learning as well where the margins of the rewards
+have surely risen, or the accuracies are surely above a half. Of a policy (GRPO, RLOO) the reward is looked
+at, and not the loss: its later half is surely less than `gain` of the spread within a group above its first
+tenth.
 
 Why: a rate far too low, frozen adapters or masked labels look like a calm run. Nothing will come of
 the rest of the budget either.
 
 What to do: check that adapters are trained, that labels are not masked, and raise the learning rate.
 
-When it is wrong: a model that already knows the data has nothing to learn; a reward-based loss does not
-fall when things go well. A noisy training loss hides slow learning and slow failure alike: then
-this rule waits, and a fixed held-out set sees it.
+When it is wrong: a model that already knows the data, or has the full reward, has nothing to learn. A noisy
+training loss or reward hides slow learning and slow failure alike: then this rule waits, and a fixed held-out
+set sees it.
 
 Source: SageMaker Debugger's LossNotDecreasing asks the same question of a fixed number of steps; the
 noise and the budget are what this one asks besides. Counts from public logs are in docs/alerts.md.
@@ -25,8 +28,11 @@ from dataclasses import dataclass
 
 from heldout.derive.held_out import HeldOut, held_out
 from heldout.derive.history import History
-from heldout.derive.schedule import budget, rate_name, rewarded, warmup_end
+from heldout.derive.rewards import SPREAD, SURE, policy_reward, prefers
+from heldout.derive.schedule import budget, rate_name, warmup_end
 from heldout.records import EvalResult, Sample
+from heldout.stats.rates import RateTrail
+from heldout.stats.rise import Rise
 from heldout.stats.robust import LossTrail
 from heldout.verdicts.rule import Finding, NotChecked, Rule, Stage
 
@@ -55,7 +61,11 @@ class Limits:
     """A fall of the training loss by less than this share is none; no healthy or flat public log is warned
     with it (docs/alerts.md)."""
     rows: int = 60
-    """Training losses needed: fewer cannot show so small a fall to be absent."""
+    """Training losses or rewards needed: fewer cannot show so small a fall to be absent."""
+    gain: float = 0.1
+    """A rise of a policy's reward by less than this share of the spread within a group is none."""
+    signs: int = 10
+    """Margins or accuracies needed to say that pairs are told apart."""
 
 
 def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
@@ -63,19 +73,27 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     trail = history.fold(history.loss, LossTrail)
     if trail.n >= limits.rows and _fall(trail) > CLEAR:
         return []
-    if trail.near_zero or rewarded(history):
-        return NotChecked("a policy's loss, or one next to zero, does not show learning")
+    reward = policy_reward(history)
+    if trail.near_zero and not reward:
+        return NotChecked("a loss next to zero does not show learning")
     planned = budget(history)
     total = planned or history.step  # evaluations that never moved need no plan
     curve = held_out(history)
-    by_evaluations = len(curve) >= limits.evals and curve.steps[0] <= EARLY * total
+    by_evaluations = len(curve) >= limits.evals and curve.steps[0] <= EARLY * total and not reward
     if not planned and not by_evaluations:
         return NotChecked("the number of steps planned is not known")
-    if not by_evaluations and trail.n < limits.rows:
-        return NotChecked(f"needs {limits.evals} evaluations or {limits.rows} training losses")
+    known = history.fold(reward, Rise).n if reward else trail.n
+    if not by_evaluations and known < limits.rows:
+        what = f"{limits.rows} rewards" if reward else f"{limits.rows} training losses"
+        return NotChecked(f"needs {limits.evals} evaluations or {what}")
     if history.step < warmup_end(history) + limits.share * total:
         return []
-    if history.columns.get(rate_name(history)).last <= 0:
+    rates = history.fold(rate_name(history), RateTrail)
+    if rates.zeros and not rates.peak > 0:
+        return []  # it never was above 0, which lr-schedule tells
+    if reward:
+        return _unrewarded(history, reward, limits)
+    if prefers(history, limits.signs):
         return []
     return _still(curve, limits) if by_evaluations else _flat(trail, limits)
 
@@ -114,6 +132,23 @@ def _flat(trail: LossTrail, limits: Limits) -> list[Finding]:
     )
     evidence = {"fall": fall, "error": error, "rows": trail.n, "level": trail.level}
     return [_finding(text, evidence, "open" if fall + 3 * error <= limits.fall else "holding")]
+
+
+def _unrewarded(history: History, name: str, limits: Limits) -> list[Finding] | NotChecked:
+    """A policy's reward that surely does not rise, told by the spread of rewards within a group."""
+    reward, spread = history.fold(name, Rise), history.fold(SPREAD, Rise)
+    scale = spread.mean(0, spread.n)
+    if not scale > 0:
+        return NotChecked("the rewards have no spread that a rise could be told by")
+    if not reward.rise <= LOOSER * limits.gain * scale:
+        return []
+    text = (
+        f"Nothing is learned: the reward has changed by {reward.rise:+.3g} +- {reward.error:.2g} since the "
+        f"beginning, over {reward.n} rows, with a spread of {scale:.3g} within a group"
+    )
+    evidence = {"rise": reward.rise, "error": reward.error, "rows": reward.n, "spread": scale}
+    sure = reward.rise + SURE * reward.error <= limits.gain * scale
+    return [_finding(text, evidence, "open" if sure else "holding")]
 
 
 def _finding(text: str, evidence: dict[str, float], stage: Stage = "open") -> Finding:

@@ -28,7 +28,7 @@ from heldout.derive.progress import fixed_eval
 from heldout.derive.recommended import RECOMMENDED
 from heldout.records import EvalResult
 from heldout.stats.change import WINDOW
-from heldout.verdicts.rule import Finding, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +79,5 @@ RULE = Rule(
     limits=Limits(),
     on=(EvalResult,),
     silenced_by=("loss-not-finite", "divergence"),
+    ends=Ends("stop", "info"),
 )

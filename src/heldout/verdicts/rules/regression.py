@@ -22,7 +22,7 @@ from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
 from heldout.derive.recommended import RECOMMENDED
 from heldout.records import EvalResult
-from heldout.verdicts.rule import Finding, NoLimits, NotChecked, Rule
+from heldout.verdicts.rule import Ends, Finding, NoLimits, NotChecked, Rule
 
 EVIDENCE = (
     "em",
@@ -59,4 +59,5 @@ RULE = Rule(
     limits=NoLimits(),
     on=(EvalResult,),
     silenced_by=("loss-not-finite", "divergence", "lora-exploding"),
+    ends=Ends("roll-back"),
 )
