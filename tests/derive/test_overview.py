@@ -117,3 +117,15 @@ def test_a_cut_trace_holds_nothing_at_or_after_the_step(cut: int) -> None:
         trace.add(step, float(step))
     trace.cut(cut)
     assert all(step < cut for step, _ in trace.points)
+
+
+def test_a_nan_breaks_the_curve_and_the_number_of_the_list() -> None:
+    """The mean leaves such steps out and looks well to the end."""
+    overview = Overview()
+    facts = [run(), sample(1, 2.0, **{"loss/streaming": 2.0})]
+    lost = [sample(step, math.nan, **{"loss/streaming": 2.0}) for step in (2, 3)]
+    for fact in [*facts, *lost]:
+        overview.add(fact)
+    line = overview.summary()
+    assert math.isnan(line["streaming_ce"])
+    assert [math.isnan(value) for value in line["spark"]["values"]] == [False, True, True]

@@ -72,7 +72,7 @@ function Picker({ runs, id, choose }: Pick<BarProps, "runs" | "id" | "choose">) 
 
 function Badge({ view, link, trouble }: Pick<BarProps, "view" | "link" | "trouble">) {
   const state = view?.snapshot.state;
-  const ended = state === "finished" || state === "failed";
+  const ended = state === "finished" || state === "failed" || state === "interrupted";
   const shown = link === "live" && ended ? "ended" : link;
   return (
     <span class={`badge badge-${shown}`} role="status" title={trouble}>

@@ -4,7 +4,7 @@ import type { Detail, RunEvent, Snapshot } from "./snapshot";
 
 const SNAPSHOT: Snapshot = {
   schema: 1, run: null, state: "running", step: 2, time: 10, metrics: {}, latest: {},
-  streaming_ce: 2, current_entropy: 1, throughput: {}, evals: [], fixed_eval: {}, flips: {},
+  streaming_ce: 2, streaming_course: "", current_entropy: 1, throughput: {}, evals: [], fixed_eval: {}, flips: {},
   bucket_matrix: {}, lora: {}, alerts: [], alert_history: [], not_checked: [], decision: null, advice: [],
   look_at: {}, data: null, checkpoints: [], notes: [],
 };
@@ -18,7 +18,7 @@ function detail(): Detail {
 
 function event(samples: RunEvent["samples"], change: Partial<RunEvent> = {}): RunEvent {
   const live = {
-    state: "running", step: 3, time: 12, latest: { "loss/step": 1 }, streaming_ce: 1.5,
+    state: "running", step: 3, time: 12, latest: { "loss/step": 1 }, streaming_ce: 1.5, streaming_course: "smooth, flat",
     current_entropy: 0.9, throughput: { tokens_per_sec: 7 },
   } as const;
   return { samples, live, snapshot: null, reload: false, now: 12, ...change };

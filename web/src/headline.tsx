@@ -65,7 +65,7 @@ function Age({ view }: { view: RunView }) {
   const { state, time } = view.snapshot;
   const age = view.now - toNumber(time) + (now - received) / 1000;
   if (!Number.isFinite(age) || toNumber(time) <= 0) return null;
-  if (state === "finished" || state === "failed") {
+  if (state === "finished" || state === "failed" || state === "interrupted") {
     return <span class="age">{state} {formatDuration(age)} ago</span>;
   }
   const quiet = age > QUIET_SECONDS;
@@ -84,7 +84,7 @@ function Decision({ view }: { view: RunView }) {
   const lead = sentence(decision);
   return (
     <div class="decision">
-      <p class={`verdict verdict-${decision?.action ?? "unknown"}`}>
+      <p class={`verdict verdict-${isFault(decision) ? "roll-back" : decision?.action ?? "unknown"}`}>
         {lead && <strong>{lead} </strong>}
         {decision ? capital(decision.reason)
           : "The first verdict comes with the first evaluation on the held-out set."}
@@ -119,14 +119,17 @@ const TOPICS: Readonly<Record<string, string>> = {
 /** What stopping saves and what the steps since the checkpoint cost, where the decision says so. */
 function budget(evidence: Record<string, unknown>): FactProps[] {
   const steps = (key: string) => typeof evidence[key] === "number" ? evidence[key] as number : 0;
-  const [saved, wasted] = [steps("steps_saved"), steps("steps_wasted")];
+  const [saved, wasted, unknown] = [steps("steps_saved"), steps("steps_wasted"), steps("steps_unknown")];
   return [
     ...(saved > 0 ? [{
       label: "Stopping now saves", value: `${formatNumber(saved)} steps`, note: `of ${formatNumber(steps("total_steps"))}`,
     }] : []),
     ...(wasted > 0 ? [{
       label: "Without measurable gain", value: `${formatNumber(wasted)} steps`,
-      note: `since step ${formatNumber(steps("best_step"))}, of ${formatNumber(steps("steps_made"))} made`,
+      note: `from step ${formatNumber(steps("best_step"))} to ${formatNumber(steps("last_step"))}, of ${formatNumber(steps("steps_made"))} made`,
+    }] : []),
+    ...(unknown > 0 ? [{
+      label: "Not evaluated", value: `${formatNumber(unknown)} steps`, note: `since step ${formatNumber(steps("last_step"))}`,
     }] : []),
   ];
 }
@@ -158,16 +161,25 @@ function sentence(decision: Snapshot["decision"]): string {
   const checkpoint = decision?.checkpoint;
   switch (decision?.action) {
     case "stop":
-      return checkpoint ? `Stop. Use ${checkpoint}.` : "Stop.";
+      return checkpoint ? `Stop training. Use ${checkpoint}.` : "Stop training.";
     case "roll-back":
       return checkpoint ? `Roll back to ${checkpoint}.` : "Roll back.";
     case "continue":
       return checkpoint ? `Continue. Best so far: ${checkpoint}.` : "Continue.";
+    case "resume":
+      return checkpoint ? `Resume the training. Best so far: ${checkpoint}.` : "Resume the training.";
+    case "look":
+      return checkpoint ? `Look at the trainer. Best so far: ${checkpoint}.` : "Look at the trainer.";
     case "none":
-      return checkpoint ? `Use ${checkpoint}.` : "";
+      return isFault(decision) ? "Do not use this run." : checkpoint ? `Use ${checkpoint}.` : "";
     default:
       return "No verdict yet.";
   }
+}
+
+/** Whether a run that has ended is not to be used. */
+function isFault(decision: Snapshot["decision"]): boolean {
+  return decision?.action === "none" && decision.evidence["fault"] === true;
 }
 
 function capital(text: string): string {
@@ -192,12 +204,12 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
       <Fact
         label="Calibration error" value={formatNumber(held.ece)} exact={formatExact(held.ece)}
         note={held.ece === undefined ? "not evaluated yet"
-          : held.ece_rise ? "risen by more than 20 %" : `${formatNumber(held.ece_null)} if perfect`}
+          : [held.calibration, held.ece_rise ? "risen by more than 20 %" : `${formatNumber(held.ece_null)} if perfect`].filter(Boolean).join(" · ")}
       />
       <Fact
         label={streaming.title} value={formatValue(snapshot.streaming_ce, streaming.unit)}
         exact={formatExact(snapshot.streaming_ce, streaming.unit)}
-        note="training, smoothed"
+        note={snapshot.streaming_course || "training, smoothed"}
       />
       <Fact
         label="Speed" value={formatNumber(throughput.tokens_per_sec)} note="tokens per second"

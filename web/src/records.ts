@@ -14,6 +14,9 @@ export interface EvalSet {
   remarks: string[];
   too_long: number;
   overlap: string[];
+  unlike: number;
+  difference: string;
+  prompt: string;
 }
 
 /** A training process started: who, what, with which settings. The first record of a journal. */
@@ -28,6 +31,7 @@ export interface Run {
   learning_rate: string;
   training: Record<string, unknown>;
   source: string;
+  resume: string;
   train_patterns: Record<string, number>;
   config: Record<string, unknown>;
   environment: Record<string, string>;
@@ -59,6 +63,7 @@ export interface Data {
   held_out: number;
   found: Record<string, Rows>;
   strange: string;
+  opening: string;
   remarks: string[];
 }
 
@@ -223,7 +228,7 @@ export interface Decision {
   type: "decision";
   step: number;
   time: Float;
-  action: "continue" | "none" | "roll-back" | "stop";
+  action: "continue" | "look" | "none" | "resume" | "roll-back" | "stop";
   checkpoint: string | null;
   tied: string[];
   reason: string;

@@ -7,6 +7,8 @@ import type {
 /** The latest evaluation with what it means next to the earlier ones. */
 export interface FixedEval extends Omit<EvalResult, "type"> {
   best_ckpt: string | null;
+  /** What the calibration error means against chance; empty where it is not known. */
+  calibration: "good" | "overconfident" | "underconfident" | "unclear" | "";
   /** Saved checkpoints that chance alone may tell from the best, it included. */
   tied: string[];
   em_trend: "improving" | "plateau" | "regressing" | "inconclusive";
@@ -42,7 +44,7 @@ export interface Flips {
   forgotten_items: Flip[];
 }
 
-export type State = "running" | "finished" | "failed" | "starting" | "stalled" | "died";
+export type State = "running" | "finished" | "failed" | "interrupted" | "starting" | "stalled" | "died";
 
 /** A rate always comes with what it was counted on and its 95 % interval. */
 export interface Rate {
@@ -62,6 +64,9 @@ export interface Cell extends Rate {
 
 export interface Row extends Rate {
   pattern: string;
+  /** Rows of the training set that are of it, and their share; null where they were not counted. */
+  train_rows: number | null;
+  train_share: Float | null;
 }
 
 /** The same examples at an earlier evaluation and now, paired, with the 95 % interval of the change. */
@@ -178,6 +183,8 @@ export interface Snapshot {
   metrics: Record<string, MetricInfo>;
   latest: Record<string, Float>;
   streaming_ce: Float | null;
+  /** "smooth, falling" and the like; empty where there is too little to say. */
+  streaming_course: string;
   current_entropy: Float | null;
   throughput: Throughput;
   evals: EvalResult[];
@@ -200,7 +207,7 @@ export interface Snapshot {
 /** The fields that change with every sample, sent also when nothing else did. */
 export type Live = Pick<
   Snapshot,
-  "state" | "step" | "time" | "latest" | "streaming_ce" | "current_entropy" | "throughput"
+  "state" | "step" | "time" | "latest" | "streaming_ce" | "streaming_course" | "current_entropy" | "throughput"
 >;
 
 export interface RunSummary {

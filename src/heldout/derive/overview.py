@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +26,7 @@ from heldout.records import (
 )
 
 STREAMING = "loss/streaming"
+LOSS = "loss/step"
 SPEED = "throughput/tokens_per_second"
 ACTIVE = ("open", "escalated")
 MOST_POINTS = 120
@@ -107,7 +110,7 @@ class Overview:
             "action": decision.action if decision else None,
             "alerts": _levels(history.alerts.values()),
             "tokens_per_second": history.latest.get(SPEED),
-            "streaming_ce": history.latest.get(STREAMING),
+            "streaming_ce": self._streaming(),
             "spark": self._spark(),
         }
 
@@ -115,6 +118,8 @@ class Overview:
         if record.step < self.history.step:
             self.trace.cut(record.step)
         value = record.values.get(STREAMING)
+        if value is not None and not math.isfinite(record.values.get(LOSS, 0.0)):
+            value = math.nan  # the mean leaves such a step out
         if value is not None:
             self.trace.cut(record.step) if record.step == self.history.step else None
             self.trace.add(record.step, value)
@@ -131,13 +136,19 @@ class Overview:
         if STREAMING in columns:
             steps, values = columns[STREAMING]
             self.trace.cut(steps[0])
+            lost = _not_finite(*columns.get(LOSS, ((), ())))
             for step, value in zip(steps, values, strict=True):
-                self.trace.add(step, value)
+                self.trace.add(step, math.nan if step in lost else value)
         latest = {
             name: values[-1] for name, (steps, values) in columns.items() if steps[-1] == last
         }
         self.history.add(replace(record, tables=()))
         self.history.latest = {**known, **latest}
+
+    def _streaming(self) -> float | None:
+        """The smoothed loss; NaN while the loss itself is not finite, which the mean leaves out."""
+        latest = self.history.latest
+        return latest.get(STREAMING) if math.isfinite(latest.get(LOSS, 0.0)) else math.nan
 
     def _em_of(self, checkpoint: str | None) -> float | None:
         """The score of a checkpoint, where it was saved at the step of an evaluation."""
@@ -151,6 +162,11 @@ class Overview:
             points, what = [(result.step, result.em) for result in self.history.evals], "EM"
         values = [float(f"{value:.4g}") for _, value in points]
         return {"what": what, "steps": [step for step, _ in points], "values": values}
+
+
+def _not_finite(steps: Sequence[int], values: Sequence[float]) -> set[int]:
+    """The steps whose value is NaN or infinite."""
+    return {step for step, x in zip(steps, values, strict=True) if not math.isfinite(x)}
 
 
 def _levels(alerts: Any) -> dict[str, int]:

@@ -95,7 +95,7 @@ def test_the_file_shows_every_panel_without_a_network(
     page.goto(saved(tmp_path, written(recorded())))
     expect(page).to_have_title("first · heldout report")
     headline = page.get_by_role("region", name="Summary")
-    expect(headline).to_contain_text("Stop. Use checkpoint-20.")
+    expect(headline).to_contain_text("Stop training. Use checkpoint-20.")
     expect(headline).to_contain_text("66.7\u202f%")
     expect(page.locator("header")).to_contain_text("Report written")
     for name in PANELS:

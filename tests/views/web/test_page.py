@@ -40,7 +40,7 @@ def test_the_headline_says_what_to_do_and_why(page: Page, server: str) -> None:
     headline = page.get_by_role("region", name="Summary")
     expect(headline.get_by_role("heading")).to_have_text("first")
     expect(headline).to_contain_text("step 60 of 80")
-    expect(headline).to_contain_text("Stop. Use checkpoint-20.")
+    expect(headline).to_contain_text("Stop training. Use checkpoint-20.")
     expect(headline).to_contain_text("The loss is not finite.")
     expect(headline).to_contain_text("need more 'reasoning' examples")
     expect(headline).to_contain_text("66.7\u202f%")

@@ -632,7 +632,7 @@ def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
     write(runs / "first", [data, decision, *eval_records(62, right=41)])
     page.goto(server)
     summary = page.get_by_role("region", name="Summary")
-    expect(summary).to_contain_text("Stop. Use checkpoint-40. Exact match is flat")
+    expect(summary).to_contain_text("Stop training. Use checkpoint-40. Exact match is flat")
     expect(summary).to_contain_text("tied with checkpoint-60")
     expect(summary).to_contain_text("Stopping now saves20 stepsof 80")
     expect(summary).to_contain_text("Without measurable gain20 stepssince step 40, of 60 made")

@@ -115,7 +115,7 @@ def test_the_list_of_runs(page: Page, server: str) -> None:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_page_of_a_run(page: Page, server: str, number: int) -> None:
     page.goto(f"{server}/#/run/{shown(number)}")
-    expect(page.get_by_role("region", name="Summary")).to_contain_text("Stop.")
+    expect(page.get_by_role("region", name="Summary")).to_contain_text("Stop training.")
     unfold(page)
     expect(page.locator("#panel-alerts")).to_contain_text(PAYLOADS[0])
     expect(page.locator("#panel-signals")).to_contain_text(PAYLOADS[0])
@@ -144,7 +144,7 @@ def test_the_report_file(page: Page, runs: Path, tmp_path: Path, number: int) ->
     target = tmp_path / "report.html"
     target.write_text(html_report(FOLDERS[number], history, 1.0), "utf-8")
     page.goto(target.as_uri())
-    expect(page.get_by_role("region", name="Summary")).to_contain_text("Stop.")
+    expect(page.get_by_role("region", name="Summary")).to_contain_text("Stop training.")
     unfold(page)
     expect(page.locator("#panel-alerts")).to_contain_text(PAYLOADS[0])
     harmless(page)

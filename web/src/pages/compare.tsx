@@ -365,13 +365,17 @@ const ranged = (side: Side, field: "ce" | "ece", unit: string) => side.final[fie
   <><b>{formatValue(side.final[field], unit)}</b><span class="sub">{formatNumber(side.final[`${field}_low` as EvalField])}–{formatNumber(side.final[`${field}_high` as EvalField])}</span></>
 );
 
+const ACTIONS: Readonly<Record<string, string>> = {
+  continue: "go on", stop: "stop", "roll-back": "roll back", resume: "resume", look: "look at the trainer", none: "done",
+};
+
 const FINALS: readonly { title: string; of: (side: Side) => ComponentChildren; exact?: (side: Side) => Float | null }[] = [
   { title: "Exact match (EM)", of: (side) => rate(side, "em"), exact: ({ final }) => final.em },
   { title: "Held-out CE", of: (side) => ranged(side, "ce", "nats"), exact: ({ final }) => final.ce },
   { title: "Calibration error (ECE)", of: (side) => ranged(side, "ece", ""), exact: ({ final }) => final.ece },
   { title: "Evaluated at step", of: ({ final }) => known(final.eval_step), exact: ({ final }) => final.eval_step },
   { title: "Best checkpoint", of: ({ final }) => final.best_checkpoint && <Text>{final.best_checkpoint}</Text> },
-  { title: "Decision", of: ({ final }) => final.action },
+  { title: "Decision", of: ({ final }) => final.action && (ACTIONS[final.action] ?? final.action) },
   { title: "Streaming CE", of: ({ final }) => final.streaming_ce === null ? null : formatValue(final.streaming_ce, "nats"), exact: ({ final }) => final.streaming_ce },
   { title: "Steps", exact: ({ step }) => step, of: (side) => `${formatNumber(side.step)}${side.final.total_steps ? ` of ${formatNumber(side.final.total_steps)}` : ""}` },
   { title: "Tokens trained on", of: ({ final }) => known(final.tokens), exact: ({ final }) => final.tokens },

@@ -153,7 +153,7 @@ function Row({ run, now, chosen, toggle, edit, find }: {
           </span>
         )}
       </th>
-      <td role="cell" data-label="State"><span class={`state state-${run.state}`}><StateSign state={run.state} /> {run.state}</span></td>
+      <td role="cell" data-label="State"><span class={`state state-${stateOf(run)}`}><StateSign state={stateOf(run)} /> {run.state}</span>{stateOf(run) !== run.state && <span class="sub">not to be used</span>}</td>
       <td role="cell" data-label="Steps" class="number">
         {formatNumber(run.step)}{total > 0 && <span class="sub-inline"> of {formatNumber(total)}</span>}
         {total > 0 && <progress max={total} value={Math.min(run.step, total)} aria-label={`Steps of ${run.id}`} />}
@@ -216,12 +216,17 @@ function Alerts({ run }: { run: RunLine }) {
   );
 }
 
+/** A run that has finished with an error is no success. */
+function stateOf({ state, alerts }: RunLine): string {
+  return state === "finished" && (alerts["critical"] ?? 0) + (alerts["error"] ?? 0) > 0 ? "failed" : state;
+}
+
 function None({ why }: { why: string }) {
   return <span class="muted small">{why}</span>;
 }
 
 const SIGNS: Record<string, string> = {
-  running: "●", starting: "○", finished: "✓", failed: "✕", died: "⊘", stalled: "‖",
+  running: "●", starting: "○", finished: "✓", failed: "✕", interrupted: "✕", died: "⊘", stalled: "‖",
 };
 
 export function StateSign({ state }: { state: string }) {

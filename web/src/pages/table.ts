@@ -7,7 +7,7 @@ import type { RunLine } from "./types";
 
 const WEIGHT: Record<string, number> = { critical: 1e9, error: 1e6, warning: 1e3, info: 1 };
 /** What needs a look first. */
-const ORDER = ["running", "starting", "stalled", "died", "failed", "finished"];
+const ORDER = ["running", "starting", "stalled", "died", "failed", "interrupted", "finished"];
 
 export const COLUMNS = [
   { id: "id", title: "Run", help: "Name of the run's folder, and its model" },

@@ -94,6 +94,7 @@ function Card({ alert, acknowledge }: { alert: Alert; acknowledge: Acknowledge |
       <p class="alert-action"><span class="label">What to do</span> {alert.action}</p>
       {evidence.length > 0 && (
         <dl class="evidence" aria-label="Evidence">
+          <div><dt>as of step</dt><dd>{formatNumber(alert.step)}</dd></div>
           {evidence.map(([key, value]) => (
             <div key={key}><dt>{words(key)}</dt><dd>{TIMES.has(key) ? formatTime(value as Float) : formatAny(value)}</dd></div>
           ))}

@@ -4,7 +4,7 @@ import { formatChange, formatExact, formatInterval, formatNumber, formatPercent 
 import { Empty, Segments, type Panel, type PanelProps } from "../panel";
 import { examplesPath } from "../read";
 import { useRemembered } from "../remember";
-import type { BucketMatrix, CellChange, Rate } from "../snapshot";
+import type { BucketMatrix, CellChange, Rate, Row } from "../snapshot";
 
 type Look = "em" | "coverage" | "previous" | "best";
 
@@ -43,7 +43,7 @@ function Patterns({ view }: PanelProps) {
             <tbody>
               {matrix.patterns.map((pattern) => (
                 <tr key={pattern}>
-                  <th scope="row">{pattern}</th>
+                  <th scope="row">{pattern}<Trained row={matrix.rows.find((row) => row.pattern === pattern)} /></th>
                   {bins.map((bin) => <Cell key={bin} pattern={pattern} bin={bin} {...cells} />)}
                   <Cell pattern={pattern} {...cells} />
                 </tr>
@@ -59,6 +59,12 @@ function Patterns({ view }: PanelProps) {
       </p>
     </>
   );
+}
+
+/** How much of the training set a pattern is, where that was counted. */
+function Trained({ row }: { row: Row | undefined }) {
+  if (row?.train_share == null) return null;
+  return <span class="cell-note" title={`${formatNumber(row.train_rows)} rows of the training set`}> {formatPercent(row.train_share)} of training</span>;
 }
 
 interface CellProps {

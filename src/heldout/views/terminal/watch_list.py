@@ -16,6 +16,7 @@ from heldout.views.terminal.watch_text import LEVELS, STATES, clean, fit
 
 KEYS = "↑↓ or j k choose   Enter open   q quit"
 NO_RUNS = "This folder holds no run. One that starts writing here appears by itself."
+FAULTS = ("error", "critical")
 RANK = ("info", "warning", "error", "critical")
 
 
@@ -83,13 +84,20 @@ def _row(entry: Entry, clock: float) -> list[Text]:
     age = about(max(0.0, clock - entry.time)) if entry.time > 0 else ""
     return [
         Text(clean(entry.name), style="bold"),
-        Text(entry.state or "…", style=STATES.get(entry.state, "dim")),
+        _state(entry),
         Text(entry.steps),
         Text(entry.score),
         Text(entry.trace, style="cyan"),
         Text(entry.alerts, style=LEVELS.get(entry.level, "dim")),
         Text(age, style="dim"),
     ]
+
+
+def _state(entry: Entry) -> Text:
+    """The state, in the colour of an error where the run that has finished is no good."""
+    if entry.state == "finished" and entry.level in FAULTS:
+        return Text(f"finished, {entry.level}", style=LEVELS[entry.level])
+    return Text(entry.state or "…", style=STATES.get(entry.state, "dim"))
 
 
 DROPPED_FIRST = (4, 6, 2, 5, 3)
