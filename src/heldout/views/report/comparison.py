@@ -80,6 +80,9 @@ def set_lines(history: History, remarks: Sequence[str]) -> Iterator[str]:
         yield from (f"  {line}" for line in about.skipped[:SHOWN])
         if more > 0:
             yield f"  and {more} more"
+    if about.unlike:
+        scored = f"scored is the prompt that is {about.prompt} (eval.prompt)"
+        yield f"{about.unlike} of {about.n}: {about.difference}; {scored}"
     yield from (*about.remarks, *remarks)
     yield ""
 
