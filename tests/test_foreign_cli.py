@@ -329,3 +329,12 @@ def test_what_is_not_read_yet_is_said_in_a_sentence(tmp_path: Path) -> None:
         assert isinstance(done.exception, HeldoutError), name  # main() makes it a message and a 3
         assert said in str(done.exception), name
         assert "None" not in str(done.exception)
+
+
+def test_a_set_whose_loss_is_not_finite_is_named(tmp_path: Path) -> None:
+    folder = evaluated(
+        tmp_path / "sets", [], eval_easy_loss=[1.0, 0.8], eval_hard_loss=[1.0, math.nan]
+    )
+    done = heldout("judge", folder)
+    assert done.exit_code == 2
+    assert "CRITICAL The Trainer's evaluation loss on hard is NaN/Inf at step 200" in done.output

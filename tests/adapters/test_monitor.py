@@ -29,7 +29,7 @@ from watched import collate, encoded
 import heldout
 import heldout.signals.each
 from heldout import host
-from heldout.adapters.huggingface import _is_sharded
+from heldout.adapters.huggingface import _best_by, _is_sharded
 from heldout.derive.history import History
 from heldout.errors import ConfigError, DataError
 from heldout.evals.evaluate import FixedEvalSet
@@ -777,3 +777,13 @@ def test_checkpoints_are_recorded_only_where_the_trainer_saved_them(
     run.train()
     assert not any(isinstance(r, Checkpoint) for r in journal(tmp_path))
     assert snapshot(history(tmp_path))["fixed_eval"]["best_ckpt"] is None
+
+
+def test_what_the_best_checkpoint_is_told_by_is_recorded(tmp_path: Path) -> None:
+    known = {"metric_for_best_model": "wer", "greater_is_better": False}
+    assert _best_by(TrainingArguments(output_dir=str(tmp_path), **known)) == known
+    assumed = _best_by(TrainingArguments(output_dir=str(tmp_path), metric_for_best_model="wer"))
+    assert (
+        assumed["greater_is_better"] is True
+    )  # the Trainer's own assumption, which is judged as one
+    assert _best_by(TrainingArguments(output_dir=str(tmp_path))) == {}

@@ -27,7 +27,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from heldout.derive.deciding import NAME
+from heldout.derive.deciding import sets
 from heldout.derive.history import History
 from heldout.derive.recommended import resume_from
 from heldout.derive.schedule import rewarded
@@ -78,11 +78,13 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         text = f"Held-out logits are NaN/Inf on {last.non_finite} of {last.n} examples"
         evidence = {"step": last.step, "examples": last.non_finite, "n": last.n}
         return [_critical(history, text, evidence)]
-    trainer_eval = history.columns.get(NAME)
-    if len(trainer_eval) and not math.isfinite(trainer_eval.last):
-        step = int(trainer_eval.steps[-1])
-        text = f"The Trainer's evaluation loss is NaN/Inf at step {step}"
-        return [_critical(history, text, {"step": step, "loss": trainer_eval.last})]
+    for scope, name in sets(history).items():
+        held_out = history.columns.get(name)
+        if len(held_out) and not math.isfinite(held_out.last):
+            step = int(held_out.steps[-1])
+            which = f" on {scope}" if scope else ""
+            text = f"The Trainer's evaluation loss{which} is NaN/Inf at step {step}"
+            return [_critical(history, text, {"step": step, "loss": held_out.last})]
     labels = history.fold(LABELS, Soundness)
     if labels.zeros >= limits.unlabelled:
         text = f"No label token in the last {labels.zeros} steps{NOTHING}"
