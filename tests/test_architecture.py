@@ -65,7 +65,7 @@ THEIRS = {
     "derive": {"msgspec", "numpy"},
     "verdicts": {"msgspec", "numpy"},
     "signals": {"msgspec", "psutil", "pynvml", "torch"},
-    "evals": {"msgspec", "numpy", "torch"},
+    "evals": {"msgspec", "numpy", "pyarrow", "torch"},
     "views": LIGHT | {"apprise"},
     "watch": {"torch"},
 }

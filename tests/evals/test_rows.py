@@ -3,8 +3,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.errors import ConfigError, DataError
-from heldout.evals.rows import TO_LINES, Keys, Row, read_rows
+from heldout.evals.rows import Keys, Row, read_rows
 
 GOOD = {"prompt": "What is the capital of Peru?", "response": "Lima"}
 ASKED = [{"role": "user", "content": GOOD["prompt"]}]
@@ -134,7 +132,8 @@ def test_further_accepted_answers_are_references(
     [
         ({}, ""),
         ({"group": "text 7"}, "text 7"),
-        ({"source": 7}, "7"),
+        ({"group": 7}, "7"),
+        ({"source": "gsm8k"}, ""),
         ({"document_id": "d", "group": "g"}, "g"),
         ({"group": True}, ""),
         ({"group": ["a"]}, ""),
@@ -217,9 +216,13 @@ def test_other_turns_are_refused(tmp_path: Path) -> None:
         ({}, "Found keys: none."),
         ({str(i): i for i in range(14)}, "'11' and 2 more."),
         ({"prompt": "a", "response": ""}, "'response' must be text that is not empty, found ''"),
-        ({"prompt": "a", "response": 3}, "'response' must be text that is not empty, found 3"),
+        ({"prompt": "a", "response": {}}, "'response' must be text that is not empty, found {}"),
+        (
+            '{"prompt": "a", "response": NaN}',
+            "'response' must be text that is not empty, found nan",
+        ),
         ({"prompt": "a", "response": []}, "'response' must be text that is not empty, found []"),
-        ({"prompt": "a", "response": ["b", 3]}, "must be text that is not empty, found 3"),
+        ({"prompt": "a", "response": ["b", {}]}, "must be text that is not empty, found {}"),
         ({"messages": []}, "'messages' must be a list of at least a user's"),
         ({"messages": "a"}, "'messages' must be a list of at least a user's"),
         ({"messages": ANSWERED}, "'messages' must hold at least a user's"),
@@ -232,7 +235,7 @@ def test_other_turns_are_refused(tmp_path: Path) -> None:
         ({"messages": [{"role": "user"}]}, "'content' of message 1 is None"),
         (
             {"conversations": [{"from": "robot", "value": "a"}]},
-            "message 1 is from 'robot'; known are human, user, gpt, assistant, system",
+            "message 1 is from 'robot'; known are system, developer, user, human, assistant, gpt,",
         ),
         (
             {"messages": [*ASKED, {"role": "assistant", "content": " "}]},
@@ -243,11 +246,6 @@ def test_other_turns_are_refused(tmp_path: Path) -> None:
             "message 1 has a part of type 'image_url'; only text can be scored",
         ),
         ({"messages": [{"role": "user", "content": ["a"]}]}, "a part of type 'str'"),
-        (
-            {"messages": [*ASKED, {"role": "assistant", "content": "", "tool_calls": [{}]}]},
-            "message 2 calls tools, which cannot be scored yet",
-        ),
-        ({**GOOD, "tools": [{"name": "search"}]}, "it offers 'tools', which cannot be scored yet"),
         ('{"prompt": "\\ud800", "response": "a"}', "it holds half a character (\\ud800)"),
         ("[" * 100_000, "nested too deeply"),
     ],
@@ -263,8 +261,8 @@ def test_a_mapped_field_that_is_missing_names_its_setting(tmp_path: Path) -> Non
 
 
 def test_a_mapped_field_of_references_must_hold_texts(tmp_path: Path) -> None:
-    said = complaint(tmp_path, {**GOOD, "also": [3]}, keys=Keys(references="also"))
-    assert said == "'also' must be a list of texts, found [3]"
+    said = complaint(tmp_path, {**GOOD, "also": [{}]}, keys=Keys(references="also"))
+    assert said == "'also' must be a list of texts, found [{}]"
     assert read(tmp_path, GOOD, keys=Keys(references="also"))[0].references == ()
 
 
@@ -309,25 +307,6 @@ def test_a_control_character_that_json_forbids_is_named_on_its_own_line(tmp_path
     rows, skipped = read_rows(path)
     assert [row.line for row in rows] == [2]
     assert "set.jsonl:1: not JSON: Invalid control character" in skipped[0]
-
-
-@pytest.mark.parametrize("indent", [None, 2])
-def test_a_json_array_is_refused_with_the_command_that_converts_it(
-    tmp_path: Path, indent: int | None
-) -> None:
-    (tmp_path / "rows.json").write_text(json.dumps([GOOD, GOOD], indent=indent))
-    with pytest.raises(DataError, match=r"rows\.json: one JSON array of 2, not JSON Lines") as said:
-        read_rows(tmp_path / "rows.json")
-    assert TO_LINES in str(said.value)
-    command = TO_LINES.replace("python ", f"{sys.executable} ", 1)
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-    assert len(read_rows(tmp_path / "rows.jsonl")[0]) == 2
-
-
-def test_an_object_over_several_lines_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.json").write_text(json.dumps({"data": [GOOD]}, indent=2))
-    with pytest.raises(DataError, match="one JSON object over several lines, not JSON Lines"):
-        read_rows(tmp_path / "rows.json")
 
 
 def test_a_file_in_utf16_is_refused(tmp_path: Path) -> None:

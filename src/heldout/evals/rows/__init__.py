@@ -1,6 +1,26 @@
 """What a file of examples holds: each row as one conversation that ends with its golden answer."""
 
-from heldout.evals.rows.reading import TO_LINES, TURNS, read_rows
+from heldout.evals.rows.reading import (
+    TURNS,
+    Field,
+    Reading,
+    nothing_in,
+    read,
+    read_rows,
+)
 from heldout.evals.rows.row import DETECT, Keys, Message, Row
+from heldout.evals.rows.sources import Source
 
-__all__ = ["DETECT", "TO_LINES", "TURNS", "Keys", "Message", "Row", "read_rows"]
+__all__ = [
+    "DETECT",
+    "TURNS",
+    "Field",
+    "Keys",
+    "Message",
+    "Reading",
+    "Row",
+    "Source",
+    "nothing_in",
+    "read",
+    "read_rows",
+]

@@ -1,121 +1,165 @@
-"""Read rows from JSON Lines: find the conversation in each line, and name the lines without one.
+"""Read rows: find the conversation in each, and name the rows without one.
 
-A line is a JSON object in one of four forms, told apart by its keys or mapped by `Keys`:
-
-    messages         [{"role": "user", "content": ...}, ..., {"role": "assistant", ...}]
-    conversations    [{"from": "human", "value": ...}, ..., {"from": "gpt", ...}]     (ShareGPT)
-    prompt, response text under any of the usual names; `instruction` may have an `input`
-    prompt, completion   lists of messages                                            (TRL)
-
-Every form becomes the same `Row`, so the same content under other keys is the same row. A field
-that is null counts as absent. A bad line is named with file, line and remedy; the others count.
+The formats in `heldout.evals.rows.formats` say which fields hold it. Every format becomes the same `Row`,
+so the same content under other keys is the same row. A field that is null counts as absent. A bad row is
+named with file, line and remedy; the others count.
 """
 
 from __future__ import annotations
 
-import codecs
-import difflib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from heldout.errors import ConfigError, DataError
-from heldout.evals.rows.row import DETECT, Keys, Message, Row
-
-MESSAGE_KEYS = ("messages", "conversations", "conversation")
-PROMPT_KEYS = ("prompt", "user_prompt", "question", "instruction", "input")
-RESPONSE_KEYS = ("response", "golden_response", "completion", "answer", "output", "target")
-REFERENCE_KEYS = ("references", "answers")
-GROUP_KEYS = ("group", "source", "document_id")
-SYSTEM_KEYS = ("system", "system_prompt")
-SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
-REASONS = ("reasoning_content", "reasoning", "thinking")
-TURNS = ("last", "all")
-SHOWN_KEYS = 12
-TO_LINES = (
-    'python -c "import json, sys; [print(json.dumps(row)) for row in json.load(sys.stdin)]"'
-    " < rows.json > rows.jsonl"
+import heldout.evals.rows.formats
+from heldout.errors import ConfigError
+from heldout.evals.rows.fields import (
+    ASKS,
+    GROUP_KEYS,
+    REFERENCE_KEYS,
+    SYSTEM_KEYS,
+    Fields,
+    is_scalar,
+    sound,
+    written,
 )
+from heldout.evals.rows.format import Conversation, Format
+from heldout.evals.rows.messages import WEIGHTS, is_off, refuse_media
+from heldout.evals.rows.row import DETECT, Keys, Message, Row
+from heldout.evals.rows.sources import Source, records
+from heldout.evals.rows.tools import offered
+from heldout.folder import load
+
+TURNS = ("last", "all")
+SHOWN_REASONS = 3
 
 
-def read_rows(
-    path: str | Path, keys: Keys = DETECT, turns: str = "last"
-) -> tuple[list[Row], list[str]]:
-    """Return the usable rows of a JSONL file, and a sentence for each line that is not usable.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of the data, over all rows that can be read."""
+
+    name: str
+    rows: int
+    used: int
+    """Rows that it was used in."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it usually belongs to what is asked or said."""
+        return self.name.rpartition(".")[2] in ASKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a source holds."""
+
+    name: str
+    """The path, absolute; "" for rows given in memory."""
+    rows: list[Row]
+    left_out: list[str]
+    """A sentence for each row that cannot be used."""
+    fields: list[Field] = field(default_factory=list)
+
+    @property
+    def unused(self) -> list[Field]:
+        """Fields that change what is asked or said and are not used in every row that has them."""
+        return [each for each in self.fields if each.asks and each.used < each.rows]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader should know of unused fields, a sentence or none."""
+        names = ", ".join(f"{each.name!r} ({each.rows - each.used:,} rows)" for each in self.unused)
+        if not names:
+            return []
+        return [
+            f"fields that usually belong to what is asked or said are not used: {names}. Where they do, "
+            "put them into the prompt"
+        ]
+
+
+def read(source: Source, keys: Keys = DETECT, turns: str = "last") -> Reading:
+    """Return the usable rows of a source, and a sentence for each row that is not usable.
 
     With `turns` "last" a conversation is one row and its last message is the golden response. With
     "all" each assistant turn that answers something is a row of its own, with what came before as
-    its prompt; rows of one line then share a group, unless the file gives one.
+    its prompt; rows of one line then share a group, unless the source gives one.
 
-    Raises `DataError` if the file cannot be read or is not JSON Lines, `ConfigError` for other turns.
+    Raises `DataError` if the source cannot be read, `ConfigError` for other turns.
     """
     if turns not in TURNS:
         raise ConfigError(f"{keys.section}.turns must be 'last' or 'all', found {turns!r}")
+    place, found = records(source)
     rows: list[Row] = []
-    skipped: list[str] = []
-    for number, line in _lines(path):
+    left_out: list[str] = []
+    seen: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    for number, value in found:
         try:
-            rows += _rows(str(path), number, json.loads(line.decode()), keys, turns)
-        except UnicodeDecodeError as error:
-            skipped.append(f"{path}:{number}: not UTF-8 at byte {error.start}. Save it as UTF-8.")
-        except json.JSONDecodeError as error:
-            skipped.append(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}")
-        except RecursionError:
-            skipped.append(f"{path}:{number}: nested too deeply to be read")
+            if isinstance(value, ValueError):
+                raise value
+            if not isinstance(value, Mapping):
+                raise ValueError(f"expected an object, found {type(value).__name__}")
+            fields = Fields(value, keys)
+            rows += _rows(place.shown, number, fields, turns)
         except ValueError as error:
-            skipped.append(f"{path}:{number}: {error}")
-    return rows, skipped
+            left_out.append(f"{place.at(number)}: {error}")
+        else:
+            seen.update(list(fields.seen))
+            used.update(fields.used)
+    listed = [Field(name=name, rows=n, used=used[name]) for name, n in seen.items()]
+    return Reading(name=place.absolute, rows=rows, left_out=left_out, fields=listed)
 
 
-def _lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, numbered from 1. Only LF and CRLF end a line, as in JSONL."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path}: it is UTF-16. Save it as UTF-8.")
-    data = data.removeprefix(codecs.BOM_UTF8)
-    _refuse_one_document(path, data)
-    lines = enumerate(data.split(b"\n"), start=1)
-    return ((number, line) for number, line in lines if line.strip())
+def read_rows(
+    source: Source, keys: Keys = DETECT, turns: str = "last"
+) -> tuple[list[Row], list[str]]:
+    """Return the usable rows of a source and a sentence for each other one, as `read` finds them."""
+    found = read(source, keys, turns)
+    return found.rows, found.left_out
 
 
-def _refuse_one_document(path: str | Path, data: bytes) -> None:
-    """Raise `DataError` where the whole file is one JSON array, or one object over several lines."""
-    first = data.lstrip().split(b"\n", 1)[0].strip()
-    array = first.startswith(b"[")
-    if not array and first != b"{":
-        return
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return
-    kind = f"array of {len(document)}" if array else "object over several lines"
-    remedy = f" Convert it: {TO_LINES}" if array else ""
-    raise DataError(f"{path}: one JSON {kind}, not JSON Lines (an object on each line).{remedy}")
+def nothing_in(source: object, left_out: Sequence[str]) -> str:
+    """One sentence for a source without a usable row; the same reason is given once."""
+    by_reason: dict[str, list[str]] = {}
+    for sentence in left_out:
+        place, _, reason = sentence.partition(": ")
+        by_reason.setdefault(reason, []).append(place)
+    if not by_reason:
+        return f"{source}: no usable example. It is empty."
+    said = []
+    for reason, places in list(by_reason.items())[:SHOWN_REASONS]:
+        more = f" and {len(places) - 1:,} more rows" if len(places) > 1 else ""
+        said.append(f"{places[0]}{more}: {reason}")
+    rest = len(by_reason) - SHOWN_REASONS
+    tail = f" And {rest} other reasons." if rest > 0 else ""
+    return f"{source}: no usable example.\n" + "\n".join(said) + tail
 
 
-def _rows(path: str, number: int, value: object, keys: Keys, turns: str) -> list[Row]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, found {type(value).__name__}")
-    if value.get("tools"):
-        raise ValueError("it offers 'tools', which cannot be scored yet")
-    found = {key: item for key, item in value.items() if item is not None}
-    messages, start, references = _conversation(found, keys)
-    group, label = _group(found, keys), found.get("pattern")
-    template_kwargs = found.get("chat_template_kwargs", {})
-    if not isinstance(template_kwargs, dict):
-        raise ValueError(f"'chat_template_kwargs' must be an object, found {template_kwargs!r:.60}")
-    pattern = label if isinstance(label, str) and label else None
-    ends = _scored(messages, start, turns)
+@cache
+def formats() -> list[Format]:
+    """Every format in `heldout.evals.rows.formats`, in the order in which they are tried."""
+    found: list[Format] = load(heldout.evals.rows.formats, "FORMAT")
+    return sorted(found, key=lambda each: each.rank)
+
+
+def _rows(path: str, number: int, fields: Fields, turns: str) -> list[Row]:
+    refuse_media(fields.values)
+    form = next(each for each in formats() if each.matches(fields))
+    found = form.read(fields)
+    _refuse_untrained(fields)
+    messages, start, masked = _with_system(found, fields)
+    golden = messages[-1]["content"]
+    others = dict.fromkeys([*found.others, *_references(fields)])
+    references = tuple(text for text in others if text != golden)
+    kwargs = fields.take("chat_template_kwargs") or {}
+    if not isinstance(kwargs, Mapping):
+        raise ValueError(f"'chat_template_kwargs' must be an object, found {kwargs!r:.60}")
+    tools = offered(fields)
+    group, label = _group(fields), fields.values.get("pattern")
+    pattern = fields.take("pattern") if isinstance(label, str) and label else None
+    ends = _scored(messages, start, turns, masked)
     if len(ends) > 1:
         group = group or f"line {number}"
     return [
@@ -127,80 +171,78 @@ def _rows(path: str, number: int, value: object, keys: Keys, turns: str) -> list
             group=group,
             path=path,
             turn=turn if len(ends) > 1 else 0,
-            template_kwargs=template_kwargs,
+            tools=tools,
+            template_kwargs=dict(kwargs),
         )
         for turn, end in enumerate(ends, start=1)
     ]
 
 
-def _conversation(
-    value: Mapping[str, Any], keys: Keys
-) -> tuple[list[Message], int, tuple[str, ...]]:
-    """The messages, the index from which they may be scored, and the other accepted answers."""
-    name = next((key for key in MESSAGE_KEYS if key in value), None)
-    if name and keys.prompt is None and keys.response is None:
-        messages, start = _messages(value[name], name), 0
-        answers: list[str] = [messages[-1]["content"]]
-        if len(messages) < 2:
-            raise ValueError(f"{name!r} must hold at least a user's and the assistant's turn")
-    else:
-        prompt = _prompt(value, keys)
-        response, answers = _response(value, keys)
-        messages, start = prompt + response, len(prompt)
-    system = next((value[key] for key in SYSTEM_KEYS if key in value), None)
-    if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
-        messages, start = [{"role": "system", "content": _sound(system)}, *messages], start + 1
-    others = dict.fromkeys(answers[1:] + _references(value, keys))
-    return messages, start, tuple(text for text in others if text != answers[0])
+def _refuse_untrained(fields: Fields) -> None:
+    """Raise `ValueError` for a row that is marked not to be trained; its answer is not golden."""
+    mark = is_off({key: value for key, value in fields.values.items() if key not in fields.used})
+    label = fields.values.get("label")
+    if not mark and "label" not in fields.used and isinstance(label, bool | str):
+        if label is False or str(label).lower() == "false":
+            mark = f"label: {label}"
+        elif label is True or str(label).lower() == "true":
+            fields.take("label")
+    for key in WEIGHTS:
+        if fields.values.get(key) in (0, 1):
+            fields.take(key)
+    if mark:
+        raise ValueError(f"it is marked {mark}, so its answer is neither trained nor golden")
 
 
-def _prompt(value: Mapping[str, Any], keys: Keys) -> list[Message]:
-    key = _key(value, keys.prompt, PROMPT_KEYS, "prompt", keys)
-    prompt = value[key]
-    if isinstance(prompt, list):
-        return _messages(prompt, key)
-    text = _text(key, prompt)
-    extra = value.get("input")
-    if key == "instruction" and isinstance(extra, str) and extra.strip():
-        text = f"{text}\n\n{_sound(extra)}"
-    return [{"role": "user", "content": text}]
+def _with_system(found: Conversation, fields: Fields) -> tuple[list[Message], int, set[int]]:
+    """The messages with the row's own system prompt, unless they begin with one."""
+    key = fields.first(SYSTEM_KEYS)
+    system = fields.values[key] if key else ""
+    if not isinstance(system, str):
+        raise ValueError(f"{key!r} must be text, found {system!r:.60}")
+    if key is None or found.messages[0]["role"] == "system":
+        return found.messages, found.start, found.masked
+    fields.take(key)
+    if not system.strip():
+        return found.messages, found.start, found.masked
+    messages = [{"role": "system", "content": sound(system)}, *found.messages]
+    return messages, found.start + 1, {i + 1 for i in found.masked}
 
 
-def _response(value: Mapping[str, Any], keys: Keys) -> tuple[list[Message], list[str]]:
-    """The messages of the response, and every accepted answer with the golden one first."""
-    usual = (*RESPONSE_KEYS, *REFERENCE_KEYS)
-    key = _key(value, keys.response, usual, "response", keys)
-    response = value[key]
-    if isinstance(response, list) and response and isinstance(response[0], dict):
-        messages = _messages(response, key)
-        return messages, [messages[-1]["content"]]
-    several = isinstance(response, list) and response
-    answers = [_text(key, each) for each in (response if several else [response])]
-    return [{"role": "assistant", "content": answers[0]}], answers
+def _references(fields: Fields) -> list[str]:
+    """Further accepted answers: one text or a list of texts.
+
+    A detected field that holds nothing but objects is something else, and stays unused.
+    """
+    mapped = fields.keys.references
+    keys = [key for key in REFERENCE_KEYS if key in fields] if mapped is None else [mapped]
+    return [text for key in keys if key not in fields.used for text in _accepted(fields, key)]
 
 
-def _references(value: Mapping[str, Any], keys: Keys) -> list[str]:
-    """Text or a list of texts; a detected field that holds something else is something else."""
-    if keys.references is not None and keys.references not in value:
+def _accepted(fields: Fields, key: str) -> list[str]:
+    value: Any = fields.values.get(key)
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list | tuple):  # SQuAD
+        value = value["text"]
+    texts = [value] if value is None or is_scalar(value) else value
+    several = isinstance(texts, list | tuple)
+    if several and all(each is None or is_scalar(each) for each in texts):
+        fields.take(key)
+        return [written(key, each) for each in texts if each is not None and str(each).strip()]
+    if fields.keys.references is None and not (several and any(map(is_scalar, texts))):
         return []
-    usual = REFERENCE_KEYS if keys.references is None else (keys.references,)
-    found: object = next((value[key] for key in usual if key in value), [])
-    texts = [found] if isinstance(found, str) else found
-    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-        return [_sound(text) for text in texts if text.strip()]
-    if keys.references is not None:
-        raise ValueError(f"{keys.references!r} must be a list of texts, found {found!r:.60}")
-    return []
+    raise ValueError(f"{key!r} must be a list of texts, found {value!r:.60}")
 
 
-def _group(value: Mapping[str, Any], keys: Keys) -> str:
-    usual = GROUP_KEYS if keys.group is None else (keys.group,)
-    found = next((value[key] for key in usual if key in value), "")
-    is_name = isinstance(found, str | int | float) and not isinstance(found, bool)
-    return str(found) if is_name else ""
+def _group(fields: Fields) -> str:
+    mapped = fields.keys.group
+    key = fields.first(GROUP_KEYS if mapped is None else (mapped,))
+    found = fields.values[key] if key else ""
+    if key is None or not is_scalar(found) or isinstance(found, bool):
+        return ""
+    return str(fields.take(key))
 
 
-def _scored(messages: Sequence[Message], start: int, turns: str) -> list[int]:
+def _scored(messages: Sequence[Message], start: int, turns: str, masked: set[int]) -> list[int]:
     """The indices of the messages to score; every one answers something and is not empty."""
     last = messages[-1]["role"]
     if turns == "last":
@@ -218,87 +260,10 @@ def _scored(messages: Sequence[Message], start: int, turns: str) -> list[int]:
         ]
     if not ends:
         raise ValueError("no message is the assistant's answer to something: nothing to score")
+    ends = [end for end in ends if end not in masked]
+    if not ends:
+        raise ValueError("its answer is marked not to be trained, so it is not golden either")
     for end in ends:
-        if not messages[end]["content"].strip():
+        if not messages[end]["content"].strip() and not messages[end].get("tool_calls"):
             raise ValueError(f"the assistant's answer is empty (message {end + 1})")
     return ends
-
-
-def _messages(value: object, name: str) -> list[Message]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{name!r} must be a list of at least a user's and the assistant's turn")
-    return [_message(message, number) for number, message in enumerate(value, start=1)]
-
-
-def _message(value: object, number: int) -> Message:
-    if not isinstance(value, dict):
-        raise ValueError(f"message {number}: expected an object, found {type(value).__name__}")
-    if value.get("tool_calls"):
-        raise ValueError(f"message {number} calls tools, which cannot be scored yet")
-    if "from" in value and "role" not in value:
-        return {"role": _sharegpt_role(value, number), "content": _content(value, "value", number)}
-    if not isinstance(value.get("role"), str):
-        raise ValueError(f"each message needs 'role' and 'content'; message {number} has no role")
-    reasons = {key: value[key] for key in REASONS if value.get(key)}
-    return {"role": value["role"], "content": _content(value, "content", number), **reasons}
-
-
-def _sharegpt_role(value: Mapping[str, Any], number: int) -> str:
-    sender = value["from"]
-    if not isinstance(sender, str) or sender not in SHAREGPT_ROLES:
-        known = ", ".join(SHAREGPT_ROLES)
-        raise ValueError(f"message {number} is from {sender!r:.40}; known are {known}")
-    return SHAREGPT_ROLES[sender]
-
-
-def _content(message: Mapping[str, Any], key: str, number: int) -> str:
-    """A message's text; a list of text parts is joined."""
-    content = message.get(key)
-    if isinstance(content, str):
-        return _sound(content)
-    if not isinstance(content, list):
-        raise ValueError(
-            f"each message needs a role and text: {key!r} of message {number} is {content!r:.40}"
-        )
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if not isinstance(part, dict) or kind != "text" or not isinstance(part.get("text"), str):
-            raise ValueError(
-                f"message {number} has a part of type {kind!r:.40}; only text can be scored"
-            )
-    return _sound("".join(part["text"] for part in content))
-
-
-def _text(key: str, value: object) -> str:
-    if isinstance(value, str) and value.strip():
-        return _sound(value)
-    raise ValueError(f"{key!r} must be text that is not empty, found {value!r:.60}")
-
-
-def _sound(text: str) -> str:
-    """`text` itself; JSON can spell half a surrogate pair, which is no text and no tokens."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = text[error.start].encode("unicode_escape").decode()
-        raise ValueError(f"it holds half a character ({half}), which no text may") from None
-    return text
-
-
-def _key(
-    value: Mapping[str, Any], mapped: str | None, usual: Sequence[str], what: str, keys: Keys
-) -> str:
-    """The field that holds the prompt or the response; says what would work where there is none."""
-    wanted = usual if mapped is None else (mapped,)
-    for key in wanted:
-        if key in value:
-            return key
-    names = [str(key) for key in value]
-    more = f" and {len(names) - SHOWN_KEYS} more" if len(names) > SHOWN_KEYS else ""
-    found = (", ".join(map(repr, names[:SHOWN_KEYS])) or "none") + more
-    close = [key for key in names if difflib.get_close_matches(key.lower(), wanted, n=1)]
-    hint = f" Did you mean {close[0]!r}? {keys.remedy(what, close[0])}" if close else ""
-    if not close and mapped is None:
-        hint = f" Name the field: {keys.remedy(what, 'FIELD')}"
-    said = "" if mapped is None else f", which {keys.section}.{what}_key names,"
-    raise ValueError(f"{wanted[0]!r}{said} is missing. Found keys: {found}.{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class Row:
     """One conversation that ends with the golden response, and what its line says about it."""
 
     line: int
+    """Its line, or its number where it stands on none of its own: from 1."""
     messages: tuple[Message, ...]
     pattern: str | None = None
     """The label of its pattern, where the file gives one."""
@@ -58,11 +60,15 @@ class Row:
 
     @property
     def response(self) -> str:
-        """The golden response."""
-        return str(self.messages[-1]["content"])
+        """The golden response; its calls of tools as JSON where it says nothing else."""
+        last = self.messages[-1]
+        calls = last.get("tool_calls")
+        if calls and not str(last["content"]).strip():
+            return json.dumps(calls, ensure_ascii=False)
+        return str(last["content"])
 
     @property
     def place(self) -> str:
         """Where it stands: file, line, and turn where a line gives several."""
-        where = f"{self.path}:{self.line}" if self.path else f"line {self.line}"
+        where = f"{self.path}:{self.line}" if self.path else f"row {self.line}"
         return f"{where} turn {self.turn}" if self.turn else where
