@@ -47,7 +47,7 @@ OURS = {
     "derive": {"records", "stats"},
     "verdicts": {"records", "derive", "stats", "folder"},
     "signals": {"records", "errors", "folder", "kinds"},
-    "evals": {"records", "errors", "stats", "kinds"},
+    "evals": {"records", "errors", "folder", "stats", "kinds"},
     "views": {"records", "errors", "folder", "store", "derive", "evals"},
     "watch": {"records", "errors", "names", "store", "derive", "verdicts", "signals", "evals"},
 }

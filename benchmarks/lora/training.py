@@ -136,7 +136,7 @@ def train(name: str, settings: Mapping[str, Any], num_rows: int) -> Trained:
     else:
         model, tokenizer = load_model(settings)
     set_seed(settings["train.seed"])
-    rows, _ = load_rows(EXAMPLES / settings["data.train"])
+    rows = load_rows(EXAMPLES / settings["data.train"]).rows
     collector = Collector()
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(settings, Path(folder))

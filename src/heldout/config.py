@@ -136,7 +136,12 @@ SETTINGS: tuple[Setting, ...] = (
     _s("model.name", str, REQUIRED, "Hub id, local folder, or package:NAME (one GGUF file in it)"),
     _s("model.gguf_file", (str, NONE), None, "GGUF file inside model.name, where it is one"),
     _s("model.dtype", str, "float32", "float32, bfloat16, float16 or auto"),
-    _s("data.train", str, REQUIRED, "Training set, JSONL; relative to the config file"),
+    _s(
+        "data.train",
+        str,
+        REQUIRED,
+        "Training set, JSONL (or JSON, CSV, TSV, Parquet); see docs/data.md",
+    ),
     _s(
         "data.prompt_key",
         (str, NONE),
@@ -158,7 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Arguments of the chat template for all training rows, such as {enable_thinking: false}; a row's "
         "own chat_template_kwargs come first",
     ),
-    _s("eval.data", str, REQUIRED, "Fixed held-out set, JSONL; relative to the config file"),
+    _s("eval.data", str, REQUIRED, "Fixed held-out set, in a file of the same kinds"),
     _s("eval.every", int, 500, "Optimizer steps between evaluations"),
     _s("eval.at_start", bool, True, "Also evaluate before the first step"),
     _s("eval.max_samples", int, 2000, "Examples to take from eval.data at most"),
@@ -183,6 +188,14 @@ SETTINGS: tuple[Setting, ...] = (
         (str, NONE),
         None,
         "Field of eval.data with the golden response; default: detected",
+        check=named,
+    ),
+    _s(
+        "eval.group_key",
+        (str, NONE),
+        None,
+        "Field of eval.data that names the text several rows share, which are then not independent; "
+        "default: group or document_id",
         check=named,
     ),
     _s(

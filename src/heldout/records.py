@@ -126,13 +126,15 @@ class Data(Record, frozen=True, kw_only=True):
     cut), cut, no_end (no end token is trained), and double_bos, foreign_marks (marks of another chat template
     or of the same one twice), unmarked (an answer is trained without the tokenizer's marks of turns),
     opened_otherwise (no answer is trained behind what the held-out prompts end with) and plain_text (the
-    same, of text without any mark that is trained as a whole). Of the texts: unusable (lines
-    left out), no_template (conversations left out for lack of one), duplicate, leaked (prompt and answer are
-    held out), leaked_prompt."""
+    same, of text without any mark that is trained as a whole), no_embedding (the model has none for a token).
+    Of the texts: unusable (lines left out), no_template (conversations left out for lack of one), duplicate,
+    leaked (prompt and answer are held out), leaked_prompt."""
     strange: str = ""
     """What the first row of foreign_marks holds, in words."""
     opening: str = ""
     """What the held-out prompts end with, in front of an answer, as text."""
+    beyond: str = ""
+    """The token without an embedding in the first row of no_embedding, and the remedy, in words."""
     remarks: list[str] = []
     """What could not be looked at, and why."""
 

@@ -250,7 +250,7 @@ def test_one_group_for_all_is_ignored_and_few_groups_are_remarked(
     tmp_path: Path, tokenizer: Any
 ) -> None:
     def grouped(groups: list[object]) -> FixedSet:
-        rows = [{**row, "source": group} for row, group in zip(tiny.rows(40), groups, strict=True)]
+        rows = [{**row, "group": group} for row, group in zip(tiny.rows(40), groups, strict=True)]
         return load(tiny.write_jsonl(tmp_path / "a.jsonl", rows), tokenizer)
 
     one = grouped(["squad"] * 40)

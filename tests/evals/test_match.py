@@ -36,6 +36,29 @@ def test_answers_are_the_same_or_not(match: Match, text: str, golden: str, right
     assert match.right(text, match.accepted([golden])) is right
 
 
+SAME = (
+    ("29", ("$29.00", "29.0", "29.", "+29", "029", "so it is 29 dollars", "\u20ac29", "2.9e1")),
+    ("-5", ("\u22125", "-5.0", "-$5", "$-5", "\uff0d5", "x=-5", "\u2011 then \u20115.00")),
+    ("1234567.5", ("1,234,567.50", "1\u202f234\u202f567.5", "1'234'567.5", "12,34,567.5")),
+    ("0", ("0.00", "-0", "$0")),
+    ("0.1", (".1", "0.10", "1e-1")),
+    ("3", ("1,2,3", "10-3", "GPT-3", "1, 2 and 3", "2\u20133", "7/3")),
+    ("12345678901234567890123456789.1", ("12345678901234567890123456789.10",)),
+)
+UNLIKE = (
+    ("29", "29.01"),
+    ("-5", "5"),
+    ("12345678901234567890123456789", "12345678901234567890123456788"),
+)
+
+
+def test_numbers_are_compared_as_exact_decimals_however_they_are_written() -> None:
+    match = Match(extract=LAST_NUMBER)
+    same = [(golden, text) for golden, texts in SAME for text in texts]
+    assert [pair for pair in same if not match.right(pair[1], match.accepted([pair[0]]))] == []
+    assert [pair for pair in UNLIKE if match.right(pair[1], match.accepted([pair[0]]))] == []
+
+
 def test_any_of_several_references_is_accepted() -> None:
     accepted = Match(case=True).accepted(["New York", "NYC"])
     assert all(Match(case=True).right(text, accepted) for text in ("nyc", "new york"))

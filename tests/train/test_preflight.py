@@ -92,7 +92,7 @@ def test_tokens_and_labels_are_those_that_the_sft_trainer_makes(
     tmp_path: Path, template: str | None, more: dict[str, Any]
 ) -> None:
     tokenizer = tiny.tokenizer(template)
-    rows, _ = load_rows(tiny.write_jsonl(tmp_path / "t.jsonl", [*long_rows(60), *tiny.rows(20)]))
+    rows = load_rows(tiny.write_jsonl(tmp_path / "t.jsonl", [*long_rows(60), *tiny.rows(20)])).rows
     args = SFTConfig(
         output_dir=str(tmp_path),
         use_cpu=True,
@@ -291,6 +291,7 @@ def test_without_a_model_what_needs_its_tokenizer_is_said_not_to_be_checked(tmp_
         "data-double-bos",
         "data-label-share",
         "data-masked",
+        "data-no-embedding",
         "data-no-end",
         "data-too-long",
     }

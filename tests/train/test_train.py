@@ -139,7 +139,7 @@ def test_an_eval_set_without_a_usable_line_ends_before_the_first_step(
 
 def test_patterns_of_the_training_set_are_counted_by_label_then_by_prompt(tmp_path: Path) -> None:
     rows = [*tiny.rows(4), {**tiny.rows(1)[0], "pattern": "mine"}]
-    found, _ = load_rows(tiny.write_jsonl(tmp_path / "a.jsonl", rows))
+    found = load_rows(tiny.write_jsonl(tmp_path / "a.jsonl", rows)).rows
     assert count_patterns(found, {"sums": "calculate"}) == {"sums": 2, "unmatched": 2, "mine": 1}
 
 
@@ -189,7 +189,7 @@ def test_conversations_without_a_template_are_named_and_the_pairs_are_trained_on
     plain = tiny.tokenizer(template=None)
     chat = {"messages": [{"role": "system", "content": "Be brief."}, *tiny.rows(1)[0]["messages"]]}
     path = tiny.write_jsonl(tmp_path / "a.jsonl", [chat, *tiny.rows(2)])
-    texts, refused = rendered(load_rows(path)[0], Renderer(plain))
+    texts, refused = rendered(load_rows(path).rows, Renderer(plain))
     assert [text.row.line for text in texts] == [2, 3]
     (said,) = sentences(refused)
     assert said.startswith(f"{path}:1: it is a conversation, and the tokenizer has no chat")

@@ -17,6 +17,7 @@ from heldout.verdicts.rules import (
     data_label_share,
     data_leakage,
     data_masked,
+    data_no_embedding,
     data_no_end,
     data_too_long,
     data_unusable,
@@ -29,13 +30,14 @@ RULES: list[Rule[Any]] = [
     data_label_share.RULE,
     data_leakage.RULE,
     data_masked.RULE,
+    data_no_embedding.RULE,
     data_no_end.RULE,
     data_too_long.RULE,
     data_unusable.RULE,
 ]
 KINDS = (
     *("empty", "masked", "cut", "cut_away", "no_end", "double_bos", "unmarked", "foreign_marks"),
-    *("unusable", "no_template", "duplicate", "leaked", "leaked_prompt"),
+    *("no_embedding", "unusable", "no_template", "duplicate", "leaked", "leaked_prompt"),
 )
 ROWS = 200
 
@@ -98,6 +100,12 @@ def test_no_rule_finds_anything_in_clean_data_and_none_is_silent_without_facts(
         (data_no_end, {"no_end": 100, "cut": 60, "masked": 40}, ["error"]),  # all that could end
         (data_no_end, {"no_end": 51, "cut": 100}, ["warning"]),
         (data_no_end, {"cut": ROWS}, []),
+        (data_no_embedding, {"no_embedding": 0}, []),
+        (
+            data_no_embedding,
+            {"no_embedding": 1, "beyond": "token 7 has none. Resize it"},
+            ["error"],
+        ),
         (data_double_bos, {"double_bos": 2}, []),
         (data_double_bos, {"double_bos": ROWS}, ["warning"]),
         (data_chat_template, {"foreign_marks": 2}, []),

@@ -29,12 +29,12 @@ from heldout.adapters.training_data import training_data
 from heldout.adapters.training_template import training_template
 from heldout.config import checked_alerts, default
 from heldout.derive.patterns import Patterns, get_default_patterns
-from heldout.errors import ConfigError, DataError, HeldoutError
+from heldout.errors import ConfigError, EmptySet, HeldoutError
 from heldout.evals.evaluate import Evaluator
 from heldout.evals.logits import unwrapped
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks
-from heldout.evals.rows import Row
+from heldout.evals.rows import Reading, Row, Source, nothing_in
 from heldout.kinds import kind_of
 from heldout.records import Data, EvalSet, Run, Sample
 from heldout.rules import load_rules, user_rules
@@ -102,7 +102,8 @@ class Monitor(TrainerCallback):
     Add it to any Trainer: `Trainer(..., callbacks=[heldout.Monitor("fixed_eval.jsonl")])`. It writes
     `runs/<run>/journal.jsonl` and `status.json`, never changes the training, and never raises into it.
 
-    `eval_set` is a JSONL file, or None to watch without one. `every` is in optimizer steps, `margin`
+    `eval_set` is a file (JSONL, JSON, CSV, TSV, Parquet), a list of dicts, a `datasets.Dataset` or a dict of
+    columns; None watches without one. `every` is in optimizer steps, `margin`
     in exact match, `reference` a step to compare each evaluation with (see `heldout.config` for every
     default); `options` say how the set is read and answers are compared, `signals` how the training
     steps are smoothed and how often they are recorded. `patterns` maps names to
@@ -122,14 +123,14 @@ class Monitor(TrainerCallback):
     (thresholds); `rules` are rules of your own, or the Python file that defines them. `notify` is
     where alerts are sent: Apprise addresses, or `NotifyOptions`.
 
-    Raises `DataError` at once if the file does not exist, `ConfigError` if `every` is below 1,
-    `reference` is never evaluated, or the alerts, rules or addresses cannot be used. In a distributed
-    run every process needs a monitor: they share the evaluation, and the main one records.
+    Raises `DataError` at once if the set cannot be read or has no usable row, `ConfigError` if `every` is
+    below 1, `reference` is never evaluated, or the alerts, rules or addresses cannot be used. In a
+    distributed run every process needs a monitor: they share the evaluation, and the main one records.
     """
 
     def __init__(
         self,
-        eval_set: str | Path | None = None,
+        eval_set: Source | None = None,
         *,
         every: int = default("eval.every"),
         at_start: bool = default("eval.at_start"),
@@ -158,8 +159,6 @@ class Monitor(TrainerCallback):
         resume: str = "",
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if eval_set is not None and not Path(eval_set).is_file():
-            raise DataError(f"{eval_set}: no such file. It is the fixed held-out set (JSONL).")
         if not every >= 1:
             raise ConfigError(f"every must be at least 1 optimizer step, found {every!r}")
         if reference is not None and (reference % every or (not reference and not at_start)):
@@ -174,6 +173,7 @@ class Monitor(TrainerCallback):
         self.margin = margin
         self.reference = reference
         self.options = options or EvalOptions()
+        self._set = None if eval_set is None else self._read(eval_set)
         self.signals = signals or SignalOptions()
         self.patterns = dict(patterns or get_default_patterns())
         self.runs = Path(runs)
@@ -206,6 +206,13 @@ class Monitor(TrainerCallback):
         self._learning_rate: float | None = None
         self._evaluating = False
         self._heard = False
+
+    def _read(self, source: Source) -> Reading:
+        """The rows of the set, before hours are spent; raises `EmptySet` where none is usable."""
+        found = self.options.read(source)
+        if not found.rows:
+            raise EmptySet(nothing_in(found.name or "the rows given", found.left_out))
+        return found
 
     @_harmless
     def on_train_begin(
@@ -475,10 +482,10 @@ class Monitor(TrainerCallback):
     def _evaluator(
         self, args: TrainingArguments, tokenizer: Any, model: nn.Module, ranks: Ranks
     ) -> Evaluator:
-        assert self.eval_set is not None
+        assert self._set is not None
         config = getattr(_innermost(model), "config", None)
         fixed = self.options.load(
-            self.eval_set,
+            self._set,
             tokenizer,
             config,
             self.max_samples,

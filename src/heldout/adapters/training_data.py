@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from heldout.evals.embeddings import embeddings_in, without_embedding
 from heldout.evals.fixed_set import Example, most_tokens
 from heldout.evals.marks import Marks
 from heldout.evals.neutral import same_chance
@@ -63,7 +64,8 @@ def training_data(
             _length(dataset), context, f"the training set was not looked at: {obstacle}"
         )
     marks = Marks.of(tokenizer, _ends(model)) if tokenizer is not None else None
-    facts = TokenFacts(marks, max_length, packed, [each.opening for each in held_out])
+    openings = [each.opening for each in held_out]
+    facts = TokenFacts(marks, max_length, packed, openings, embeddings_in(model))
     texts = _Texts(tokenizer, held_out, packed, marks)
     wanted = evenly_spaced(len(dataset), most)
     deadline = time.monotonic() + seconds
@@ -89,6 +91,9 @@ def training_data(
         found=found | texts.found(),
         strange=facts.strange,
         opening=tokenizer.decode(list(held_out[0].opening)) if tokenizer and held_out else "",
+        beyond=without_embedding(
+            [] if facts.beyond is None else [facts.beyond], facts.embeddings, tokenizer
+        ),
         remarks=remarks,
     )
 

@@ -26,6 +26,17 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """A field of the data, and how far it was used."""
+
+    name: str
+    rows: int
+    """Rows that have it."""
+    used: int
+    """Rows that were made of it, among others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What the run will take; None where that is not known."""
 
@@ -64,5 +75,8 @@ class Preflight:
     """The tokens that end an answer, as text."""
     template: bool | None = None
     """Whether the tokenizer has a chat template; None without a tokenizer."""
+    fields: list[Used] = field(default_factory=list)
+    """The fields of the training rows."""
+    held_out_fields: list[Used] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """One sentence a training line that is left out."""

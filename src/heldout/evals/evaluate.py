@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,6 +25,7 @@ from heldout.evals.calibration import (
     reliability,
 )
 from heldout.evals.decode import Answer, Decoding, answers
+from heldout.evals.embeddings import embeddings_in, without_embedding
 from heldout.evals.fixed_set import MAX_SAMPLES, Example, FixedSet, most_tokens
 from heldout.evals.greedy import Greedy
 from heldout.evals.logits import unwrapped
@@ -33,6 +33,7 @@ from heldout.evals.neutral import neutral
 from heldout.evals.options import EvalOptions
 from heldout.evals.ranks import Ranks, together
 from heldout.evals.recheck import recheck, served
+from heldout.evals.rows import Source
 from heldout.evals.score import Score, Scorer, rope_limit
 from heldout.kinds import kind_of
 from heldout.records import Direction, EvalResult, Item, Metric
@@ -225,10 +226,27 @@ class Evaluator:
                     f"{example.row.place}: {example.length} tokens, the model takes {positions}. "
                     f"Leave out long ones: eval.max_tokens = {positions}"
                 )
+        self.fixed = self._embedded(model)
         cut = [_cut(example, greedy.eos) for example in self.fixed.examples]
         self.fixed = dataclasses.replace(self.fixed, examples=tuple(cut))
         self.remarks += _remarks(self.fixed.examples, self._decoding.tokenizer, model, greedy)
         self._fitted = True
+
+    def _embedded(self, model: nn.Module) -> FixedSet:
+        """The set without the examples that this model has no embedding for; `ModelError` if most."""
+        size, tokenizer, kept, lacking = embeddings_in(model), self._decoding.tokenizer, [], []
+        for example in self.fixed.examples:
+            ids = (*example.prompt_ids, *example.response_ids)
+            why = without_embedding(ids, size, tokenizer)
+            lacking += [f"{example.row.place}: {why}"] if why else []
+            kept += [] if why else [example]
+        if not lacking:
+            return self.fixed
+        said = f"{len(lacking)} of {len(self.fixed.examples)} examples: {lacking[0]}"
+        if len(lacking) > len(kept):
+            raise ModelError(said)
+        self.remarks.append(f"left out {said}")
+        return dataclasses.replace(self.fixed, examples=tuple(kept))
 
     def _agree(self) -> None:
         """Take the smallest batches and the remarks of all processes, so that the next goes alike."""
@@ -309,12 +327,15 @@ class Evaluator:
 class FixedEvalSet:
     """A fixed held-out set for hand-written loops: load once, evaluate at any step.
 
+    `source` is a file (JSONL, JSON, CSV, TSV, Parquet), a list of dicts, a `datasets.Dataset` or a dict
+    of columns.
+
     Raises what `fixed_set.load` raises. Inside a watched run `heldout.Monitor` does this.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        source: Source,
         tokenizer: Any,
         max_samples: int = MAX_SAMPLES,
         margin: float = MARGIN,
@@ -322,10 +343,15 @@ class FixedEvalSet:
     ) -> None:
         options = options or EvalOptions()
         self.margin = margin
-        self.fixed = options.load(path, tokenizer, max_samples=max_samples)
         self.results: list[EvalResult] = []
-        self._evaluator = Evaluator(self.fixed, tokenizer, options=options)
+        fixed = options.load(source, tokenizer, max_samples=max_samples)
+        self._evaluator = Evaluator(fixed, tokenizer, options=options)
         self._correct: list[list[bool]] = []
+
+    @property
+    def fixed(self) -> FixedSet:
+        """The examples and what is known of the set."""
+        return self._evaluator.fixed
 
     def __len__(self) -> int:
         return len(self.fixed.examples)

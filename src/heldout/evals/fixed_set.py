@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from heldout.errors import EmptySet, HeldoutError, ModelError
+from heldout.evals.embeddings import without_embedding
 from heldout.evals.overlap import Overlap, content_id, digest, overlap
 from heldout.evals.rendering import Renderer, Style
-from heldout.evals.rows import DETECT, Keys, Row, read_rows
+from heldout.evals.rows import DETECT, Keys, Reading, Row, Source, nothing_in, read, read_rows
 from heldout.evals.thinking import Thinking
 from heldout.records import EvalSet
 
@@ -65,44 +65,49 @@ class FixedSet:
 
 
 def load(
-    path: str | Path,
+    source: Source | Reading,
     tokenizer: Any,
     max_samples: int = MAX_SAMPLES,
     *,
     keys: Keys = DETECT,
     turns: str = "last",
     max_tokens: int | None = None,
+    embeddings: int | None = None,
     style: Style | None = None,
     train_rows: Iterable[Row] = (),
 ) -> FixedSet:
-    """Load at most `max_samples` usable examples of the JSONL file at `path`, evenly spread over it.
+    """Load at most `max_samples` usable examples of `source`, evenly spread over it.
 
     Files are often sorted by topic, so the first ones would be a biased choice. `keys` and `turns`
-    are those of `read_rows`. An example of more than `max_tokens` tokens (see `most_tokens`), or
-    than the tokenizer says the model takes, is left out and counted. `train_rows` is what the model
-    is trained on: what the set shares with it is remarked.
+    are those of `rows.read`, whose result may be given in place of the source. An example of more
+    than `max_tokens` tokens (see `most_tokens`), or than the tokenizer says the model takes, is left
+    out and counted, and so is one with a token beyond the model's `embeddings`. `train_rows` is what
+    the model is trained on: what the set shares with it is remarked.
 
-    Raises `DataError` if the file cannot be read, `EmptySet` if no line is usable (with the reason
-    of each; chat messages for a tokenizer without a chat template are one), and `ModelError` if there
-    is no tokenizer.
+    Raises `DataError` if the source cannot be read, `EmptySet` if no row is usable (with the
+    reasons; chat messages for a tokenizer without a chat template are one), and `ModelError` if there
+    is no tokenizer, or if the model lacks an embedding for most rows.
     """
     if tokenizer is None:
         raise ModelError(
             "there is no tokenizer: pass processing_class to the Trainer, or "
             "heldout.Monitor(..., tokenizer=tokenizer)"
         )
-    rows, skipped = read_rows(path, keys, turns)
+    reading = source if isinstance(source, Reading) else read(source, keys, turns)
+    skipped = list(reading.left_out)
     renderer = Renderer(tokenizer, style)
     examples: list[Example] = []
     seen: dict[str, Row] = {}
-    too_long = 0
-    for row in _spread(rows, max_samples):
+    too_long, unknown = 0, []
+    for row in _spread(reading.rows, max_samples):
         try:
             example = _encode(row, renderer)
         except HeldoutError as error:
             skipped.append(f"{row.place}: {error}")
             continue
         long = _too_long(example, tokenizer, max_tokens)
+        ids = (*example.prompt_ids, *example.response_ids)
+        lacking = without_embedding(ids, embeddings, tokenizer)
         if example.id in seen:
             first = seen[example.id]
             turn = f" turn {first.turn}" if first.turn else ""
@@ -111,22 +116,27 @@ def load(
             skipped.append(f"{row.place}: no token of a prompt is left in front of the answer")
         elif _says_nothing(example, tokenizer):
             skipped.append(f"{row.place}: the answer has no token before the one that ends it")
+        elif lacking:
+            unknown.append(f"{row.place}: {lacking}")
         elif long:
             skipped.append(f"{row.place}: {long}")
             too_long += 1
         else:
             seen[example.id] = row
             examples.append(example)
+    if len(unknown) > len(examples):
+        raise ModelError(f"{len(unknown)} of {len(unknown) + len(examples)} rows: {unknown[0]}")
+    skipped += unknown
     if not examples:
-        raise EmptySet(f"{path}: no usable example. " + ("; ".join(skipped[:5]) or "It is empty."))
+        raise EmptySet(nothing_in(reading.name or "the rows given", skipped))
     unlike = [example.unlike for example in examples if example.unlike]
     shared = overlap((example.row for example in examples), train_rows)
     about = EvalSet(
-        path=str(path),
+        path=reading.name,
         hash=digest(sorted(example.id for example in examples)),
         n=len(examples),
         skipped=skipped,
-        remarks=_remarks(examples, too_long, shared),
+        remarks=[*_remarks(examples, too_long, shared), *reading.remarks],
         too_long=too_long,
         overlap=shared.same + shared.other_answer,
         unlike=len(unlike),
@@ -178,7 +188,7 @@ def _on_groups(examples: Sequence[Example]) -> list[str]:
     if whole and len(groups) < ENOUGH_GROUPS:
         return [
             f"all examples are of only {len(groups)} groups, so intervals are rough; if what the "
-            "file calls group, source or document_id is no shared text, rename the field"
+            "data calls group or document_id is no shared text, rename the field"
         ]
     return []
 

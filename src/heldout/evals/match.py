@@ -6,12 +6,23 @@ import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from functools import cached_property
 
 from heldout.errors import ConfigError
 
 LAST_NUMBER = "last-number"
-NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)"
+MINUS = "-\u2212\u2010\u2011\ufe63\uff0d"
+"""Hyphens and minus signs that stand before a negative number."""
+GROUPS = ",'\u2019\u00a0\u2009\u202f"
+"""Marks between groups of digits: comma, apostrophes, no-break and thin spaces."""
+CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
+NUMBER = (
+    rf"(?:(?<![\w.])[{MINUS}+])?[{CURRENCY}]?(?:(?<=[{CURRENCY}])[{MINUS}])?"
+    rf"(?:\d{{1,3}}(?:[{GROUPS}]\d{{2,3}})*[{GROUPS}]\d{{3}}(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:[eE][-+]?\d{1,3}(?!\d))?"
+)
+"""A number with its sign and currency; a hyphen behind a digit or letter is no sign (`10-29`, `GPT-4`)."""
 UNFINISHED = "\ufffd"
 """What tokenizers decode a character to of which some bytes are still missing."""
 
@@ -75,9 +86,7 @@ class Match:
         if not found:
             return None
         value = found[-1]
-        if self.extract == LAST_NUMBER:
-            value = value.replace(",", "").rstrip(".").lstrip("+")
-        return self.normalise(value)
+        return _number(value) if self.extract == LAST_NUMBER else self.normalise(value)
 
     def accepted(self, texts: Collection[str]) -> Accepted:
         """Return what counts as right, from the texts that do; a text of nothing never does."""
@@ -99,6 +108,14 @@ class Match:
             return True
         start = self.normalise(_settled(text.rstrip(UNFINISHED)))
         return any(whole.startswith(start) for whole in accepted.texts)
+
+
+def _number(text: str) -> str:
+    """One spelling of each decimal: `29`, `$29.00` and `29.0` are the same, exactly."""
+    plain = re.sub(f"[{GROUPS}{CURRENCY}+]", "", re.sub(r"[eE]\+", "e", text))
+    value = Decimal(re.sub(f"[{MINUS}]", "-", plain))
+    value = Context(prec=len(text) + 1).normalize(value)
+    return str(value if value else abs(value))
 
 
 def _settled(text: str) -> str:

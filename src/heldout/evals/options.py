@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, cast, get_args
 
 from heldout.errors import ConfigError
 from heldout.evals.calibration import Bins
+from heldout.evals.embeddings import embeddings_of
 from heldout.evals.fixed_set import MAX_SAMPLES, FixedSet, load, most_tokens
 from heldout.evals.match import Match
 from heldout.evals.rendering import PROMPTS, TRAINED, Style
-from heldout.evals.rows import Keys, Row
+from heldout.evals.rows import Keys, Reading, Row, Source, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class EvalOptions:
 
     prompt_key: str | None = None
     response_key: str | None = None
+    group_key: str | None = None
     turns: str = "last"
     max_tokens: int | None = None
     normalize_case: bool = False
@@ -64,23 +65,33 @@ class EvalOptions:
                 return cast(Bins, known)
         raise ConfigError(f"ece_bins must be one of {get_args(Bins)}, found {self.ece_bins!r}")
 
+    @property
+    def keys(self) -> Keys:
+        """Which fields hold what."""
+        return Keys(prompt=self.prompt_key, response=self.response_key, group=self.group_key)
+
+    def read(self, source: Source) -> Reading:
+        """Read the rows of a set without a tokenizer; raises what `rows.read` raises."""
+        return read(source, self.keys, self.turns)
+
     def load(
         self,
-        path: str | Path,
+        source: Source | Reading,
         tokenizer: Any,
         model_config: Any = None,
         max_samples: int = MAX_SAMPLES,
         train_rows: Iterable[Row] = (),
         training_template: str | None = None,
     ) -> FixedSet:
-        """Load the set at `path` for a model of this config; raises what `fixed_set.load` raises."""
+        """Load a set for a model of this config; raises what `fixed_set.load` raises."""
         return load(
-            path,
+            source,
             tokenizer,
             max_samples,
-            keys=Keys(prompt=self.prompt_key, response=self.response_key),
+            keys=self.keys,
             turns=self.turns,
             max_tokens=most_tokens(model_config, self.max_tokens),
+            embeddings=embeddings_of(model_config),
             style=Style(
                 template_kwargs=self.template_kwargs or {},
                 training_template=training_template,

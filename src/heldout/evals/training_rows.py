@@ -51,7 +51,8 @@ class TokenFacts:
     `max_length` is where rows were cut, if they were; a row of that length without an end is then cut.
     `packed` rows hold several examples, so that neither a cut nor the last token says anything.
     Without `marks` (no tokenizer) ends, begins and templates are not looked for. `openings` are what the
-    held-out prompts end with, one of which answers must be trained behind.
+    held-out prompts end with, one of which answers must be trained behind. `embeddings` is how many
+    tokens the model has one for, None where that is not known.
     """
 
     def __init__(
@@ -60,15 +61,20 @@ class TokenFacts:
         max_length: int | None = None,
         packed: bool = False,
         openings: Iterable[tuple[int, ...]] = (),
+        embeddings: int | None = None,
     ) -> None:
         self.marks = marks
         self.openings = set(filter(None, openings))
         self.max_length = max_length
         self.packed = packed
+        self.embeddings = embeddings
+        self.beyond: int | None = None  # the first token without an embedding
         self.looked_at = self.tokens = self.label_tokens = self.longest = 0
         self.strange = ""
         self.tally = Tally()
         self.tally.looked_for("empty", "masked")
+        if embeddings is not None:
+            self.tally.looked_for("no_embedding")
         if max_length is not None and not packed:
             self.tally.looked_for("cut", "cut_away")
         self._doubtful: list[
@@ -101,6 +107,9 @@ class TokenFacts:
             self._doubtful.append((row, len(ids)))
         elif kind:
             self.tally.add(kind, row)
+        if self.embeddings is not None and len(ids) and int(ids.max()) >= self.embeddings:
+            self.beyond = int(ids.max()) if self.beyond is None else self.beyond
+            self.tally.add("no_embedding", row)
         if self.marks is None:
             return
         bos = self.marks.bos

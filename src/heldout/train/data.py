@@ -13,16 +13,16 @@ from datasets import Dataset
 from heldout.derive.patterns import Patterns, classify
 from heldout.errors import DataError
 from heldout.evals.rendering import Renderer
-from heldout.evals.rows import DETECT, Keys, Row, read_rows
+from heldout.evals.rows import DETECT, Keys, Reading, Row, nothing_in, read
 from heldout.train.tokens import Tokens
 
 
-def load_rows(path: str | Path, keys: Keys = DETECT) -> tuple[list[Row], list[str]]:
-    """Return the usable rows and a sentence for each line that is not; `DataError` if none is."""
-    rows, skipped = read_rows(path, keys)
-    if not rows:
-        raise DataError(f"{path}: no usable example. " + (" ".join(skipped[:5]) or "It is empty."))
-    return rows, skipped
+def load_rows(path: str | Path, keys: Keys = DETECT) -> Reading:
+    """Return the usable rows and a sentence for each row that is not; `DataError` if none is."""
+    found = read(path, keys)
+    if not found.rows:
+        raise DataError(nothing_in(path, found.left_out))
+    return found
 
 
 def as_dataset(tokens: Iterable[Tokens]) -> Dataset:

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from heldout.config import nested
-from heldout.derive.preflight import Estimate, Preflight, Shown, Span
+from heldout.derive.preflight import Estimate, Preflight, Shown, Span, Used
 from heldout.errors import DataError, EmptySet, HeldoutError, ModelError
+from heldout.evals.embeddings import embeddings_of, without_embedding
 from heldout.evals.fixed_set import FixedSet, most_tokens
 from heldout.evals.marks import Marks, written_in
 from heldout.evals.options import EvalOptions
 from heldout.evals.overlap import repeated, shared
 from heldout.evals.rendering import Renderer
-from heldout.evals.rows import Keys, Row, read_rows
+from heldout.evals.rows import Field, Keys, Reading, Row, Source, unused
 from heldout.evals.training_rows import IGNORED, Tally, TokenFacts, evenly_spaced
 from heldout.records import Data, EvalSet, Level, Run, Verdict
 from heldout.train.arguments import complete, lora_config, training_arguments
@@ -64,6 +65,9 @@ class Sets:
     """The training rows that can be used."""
     left_out: Sequence[str] = ()
     """A sentence for each training line that cannot be read."""
+    fields: Sequence[Field] = ()
+    """The fields of the training rows."""
+    held_out_fields: Sequence[Field] = ()
     renderer: Renderer | None = None
     texts: Sequence[Text] = ()
     """The rows that can be rendered, as training writes them."""
@@ -74,6 +78,11 @@ class Sets:
     held_out: Sequence[Row] = ()
     fixed: FixedSet | None = None
     about: EvalSet | None = None
+
+    @classmethod
+    def of(cls, reading: Reading) -> Sets:
+        """The training set as read, alone."""
+        return cls(rows=reading.rows, left_out=reading.left_out, fields=reading.fields)
 
     def shown_to(self, tokenizer: Any, config: Any, renderer: Renderer) -> Sets:
         """The same as this tokenizer renders the training rows, for a model of this config."""
@@ -88,11 +97,11 @@ class Sets:
         )
 
     def load(
-        self, options: EvalOptions, path: str | Path, most: int, rows: Iterable[Row] = ()
+        self, options: EvalOptions, source: Source | Reading, most: int, rows: Iterable[Row] = ()
     ) -> FixedSet:
         """The held-out set, rendered as training is; raises what `fixed_set.load` raises."""
         template = self.renderer.style.training_template if self.renderer else None
-        return options.load(path, self.tokenizer, self.config, most, rows, template)
+        return options.load(source, self.tokenizer, self.config, most, rows, template)
 
     def compared_with(self, fixed: FixedSet) -> Sets:
         """The same with this held-out set."""
@@ -111,8 +120,7 @@ def check(settings: Mapping[str, Any], time_it: bool = False, sized: bool = True
     keys = Keys(
         prompt=settings["data.prompt_key"], response=settings["data.response_key"], section="data"
     )
-    rows, left_out = load_rows(settings["data.train"], keys)
-    sets = Sets(rows=rows, left_out=left_out)
+    sets = Sets.of(load_rows(settings["data.train"], keys))
     if settings["model.name"]:
         tokenizer, args = load_tokenizer(settings), training_arguments(settings, Path())
         renderer = training_renderer(tokenizer, args, settings["data.template_kwargs"])
@@ -168,11 +176,13 @@ def look(settings: Mapping[str, Any], sets: Sets, sized: bool = True) -> Preflig
         found=texts.found() | (facts.found() if facts else {}),
         strange=facts.strange if facts else "",
         opening=_opening(sets),
+        beyond=_beyond(facts, sets.tokenizer) if facts else "",
         remarks=remarks,
     )
     estimate = _estimate(settings, sets, sized)
     findings, not_checked = _judged(settings, data, sets.about)
     findings += _on_disk(estimate, data.time)
+    findings += _on_fields(sets, data.time)
     findings.sort(key=lambda found: -LEVELS.index(found.level))
     marks, tokenizer = facts.marks if facts else None, sets.tokenizer
     ends = sorted(marks.ends) if marks else []
@@ -186,7 +196,36 @@ def look(settings: Mapping[str, Any], sets: Sets, sized: bool = True) -> Preflig
         ends=[str(token) for token in tokenizer.convert_ids_to_tokens(ends)] if ends else [],
         template=bool(tokenizer.chat_template) if tokenizer is not None else None,
         left_out=[*sets.left_out, *sentences(sets.refused)],
+        fields=_used(sets.fields),
+        held_out_fields=_used(sets.held_out_fields),
     )
+
+
+def _used(fields: Sequence[Field]) -> list[Used]:
+    return [Used(name=each.name, rows=each.rows, used=each.used) for each in fields]
+
+
+def _on_fields(sets: Sets, now: float) -> list[Verdict]:
+    """A warning for fields that usually belong to what is asked or said, and are not used."""
+    found = []
+    for scope, fields in (("train", sets.fields), ("held-out", sets.held_out_fields)):
+        text = unused(fields)
+        if text:
+            found.append(
+                Verdict(
+                    time=now,
+                    step=0,
+                    rule="data-fields",
+                    state="open",
+                    level="warning",
+                    scope=scope,
+                    message=f"The {scope} rows have {text}",
+                    action="If a model needs them to answer, put them into the prompt, or name the "
+                    "prompt's field so that docs/data.md's rules use them; else leave them.",
+                    evidence={each.name: each.rows - each.used for each in fields if each.asks},
+                )
+            )
+    return found
 
 
 def _with_held_out(settings: Mapping[str, Any], sets: Sets) -> Sets:
@@ -196,13 +235,14 @@ def _with_held_out(settings: Mapping[str, Any], sets: Sets) -> Sets:
         return sets
     options = EvalOptions.of(settings)
     most = settings["eval.max_samples"]
+    reading = options.read(path)
+    sets = replace(sets, held_out_fields=reading.fields)
     if sets.tokenizer is None:
-        keys = Keys(prompt=options.prompt_key, response=options.response_key)
-        rows, skipped = read_rows(path, keys, options.turns)
-        about = EvalSet(path=str(path), hash="", n=len(rows), skipped=skipped)
+        rows, skipped = reading.rows, reading.left_out
+        about = EvalSet(path=reading.name, hash="", n=len(rows), skipped=skipped)
         return replace(sets, held_out=rows, about=about)
     try:
-        fixed = sets.load(options, path, most, sets.rows)
+        fixed = sets.load(options, reading, most, sets.rows)
     except EmptySet as error:
         about = EvalSet(path=str(path), hash="", n=0, skipped=[str(error)])
         return replace(sets, about=about)
@@ -257,7 +297,10 @@ def _tokens(
     indices = evenly_spaced(len(rows), settings["check.rows"])
     marks = Marks.of(sets.tokenizer)
     held_out = sets.fixed.examples if sets.fixed else ()
-    facts = TokenFacts(marks, args.max_length, openings=[each.opening for each in held_out])
+    openings = [each.opening for each in held_out]
+    facts = TokenFacts(
+        marks, args.max_length, openings=openings, embeddings=embeddings_of(sets.config)
+    )
     shown = {indices[i] for i in evenly_spaced(len(indices), EXAMPLES)}
     examples = []
     chosen = [rows[i] for i in indices]
@@ -268,6 +311,12 @@ def _tokens(
             examples.append(_shown(tokens, sets.tokenizer))
     few = f"tokens were looked at in {len(indices):,} of {len(rows):,} rows, evenly spaced (check.rows)"
     return facts, examples, [few] if len(indices) < len(rows) else []
+
+
+def _beyond(facts: TokenFacts, tokenizer: Any) -> str:
+    """The first token of the training rows without an embedding, in words; "" where all have one."""
+    ids = [] if facts.beyond is None else [facts.beyond]
+    return without_embedding(ids, facts.embeddings, tokenizer)
 
 
 def _strange(row: Row, tokenizer: Any, marks: Marks) -> str:

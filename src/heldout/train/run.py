@@ -14,7 +14,7 @@ from heldout.adapters.huggingface import Monitor
 from heldout.config import nested
 from heldout.errors import DataError
 from heldout.evals.options import EvalOptions
-from heldout.evals.rows import Keys
+from heldout.evals.rows import Keys, nothing_in
 from heldout.rules import load_rules
 from heldout.signals.moment import SignalOptions
 from heldout.store.runs import new_run
@@ -47,21 +47,21 @@ def train(
     rules = load_rules(Path(own), {"rules": settings["alerts.rules"]}) if own else []
     notify = NotifyOptions.of(settings)
     channels(notify)  # addresses that cannot be used end it here, before anything is loaded
-    rows, skipped = load_rows(settings["data.train"], keys)
+    reading = load_rows(settings["data.train"], keys)
     args = training_arguments(settings, Path(settings["output.runs"]))
     if settings["train.threads"]:
         torch.set_num_threads(settings["train.threads"])
     tokenizer, config = load_tokenizer(settings), load_config(settings)
     options = EvalOptions.of(settings)
     renderer = training_renderer(tokenizer, args, settings["data.template_kwargs"])
-    sets = Sets(rows=rows, left_out=skipped).shown_to(tokenizer, config, renderer)
+    sets = Sets.of(reading).shown_to(tokenizer, config, renderer)
     fixed = sets.load(options, settings["eval.data"], settings["eval.max_samples"])
     data = None
     if settings["check.data"]:
         data = before_training(settings, sets.compared_with(fixed))
     unfit = sentences(sets.refused)
     if not sets.texts:
-        raise DataError(f"{settings['data.train']}: no usable example. " + " ".join(unfit[:5]))
+        raise DataError(nothing_in(settings["data.train"], [*reading.left_out, *unfit]))
     rows = [text.row for text in sets.texts]
     otherwise = made_otherwise(args)
     dataset = (
@@ -91,7 +91,7 @@ def train(
         patterns=patterns,
         runs=settings["output.runs"],
         run=name,
-        config=nested(settings) | {"skipped_training_lines": skipped + unfit},
+        config=nested(settings) | {"skipped_training_lines": reading.left_out + unfit},
         train_patterns=count_patterns(rows, patterns),
         train_rows=rows,
         check_data=settings["check.data"],

@@ -7,6 +7,7 @@ from heldout.evals.rows.reading import (
     nothing_in,
     read,
     read_rows,
+    unused,
 )
 from heldout.evals.rows.row import DETECT, Keys, Message, Row
 from heldout.evals.rows.sources import Source
@@ -23,4 +24,5 @@ __all__ = [
     "nothing_in",
     "read",
     "read_rows",
+    "unused",
 ]

@@ -63,20 +63,20 @@ class Reading:
     fields: list[Field] = field(default_factory=list)
 
     @property
-    def unused(self) -> list[Field]:
-        """Fields that change what is asked or said and are not used in every row that has them."""
-        return [each for each in self.fields if each.asks and each.used < each.rows]
-
-    @property
     def remarks(self) -> list[str]:
-        """What a reader should know of unused fields, a sentence or none."""
-        names = ", ".join(f"{each.name!r} ({each.rows - each.used:,} rows)" for each in self.unused)
-        if not names:
-            return []
-        return [
-            f"fields that usually belong to what is asked or said are not used: {names}. Where they do, "
-            "put them into the prompt"
-        ]
+        """What a reader should know of the fields: a sentence, or none."""
+        text = unused(self.fields)
+        return [f"the rows have {text}"] if text else []
+
+
+def unused(fields: Sequence[Field]) -> str:
+    """The fields that usually belong to what is asked or said, where rows do not use them; else ""."""
+    names = [f"{x.name} ({x.rows - x.used:,} rows)" for x in fields if x.asks and x.used < x.rows]
+    if not names:
+        return ""
+    return (
+        f"fields that usually belong to what is asked or said, and are not used: {', '.join(names)}"
+    )
 
 
 def read(source: Source, keys: Keys = DETECT, turns: str = "last") -> Reading:

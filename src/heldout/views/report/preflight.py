@@ -15,7 +15,7 @@ FIELDS = ("rule", "scope", "level", "message", "action", "evidence")
 
 
 def preflight_data(found: Preflight) -> dict[str, Any]:
-    """Return `{schema, data, held_out, findings, not_checked, estimate, examples}`."""
+    """Return `{schema, data, held_out, fields, findings, not_checked, estimate, examples}`."""
     return {
         "schema": SCHEMA,
         "data": {
@@ -25,6 +25,10 @@ def preflight_data(found: Preflight) -> dict[str, Any]:
             "left_out": found.left_out,
         },
         "held_out": msgspec.to_builtins(found.held_out),
+        "fields": {
+            "train": [dataclasses.asdict(each) for each in found.fields],
+            "held_out": [dataclasses.asdict(each) for each in found.held_out_fields],
+        },
         "findings": [{field: getattr(each, field) for field in FIELDS} for each in found.findings],
         "not_checked": [{"rule": each.rule, "reason": each.message} for each in found.not_checked],
         "estimate": dataclasses.asdict(found.estimate),

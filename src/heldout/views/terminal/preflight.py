@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from heldout.derive.preflight import Preflight, Shown
+from heldout.derive.preflight import Preflight, Shown, Used
 from heldout.records import Data, Verdict
 from heldout.views.terminal.plain import plain, printable
 from heldout.views.terminal.progress import STYLES, about
@@ -69,6 +69,7 @@ def _rows(found: Preflight) -> Iterator[tuple[str, str]]:
     data, estimate = found.data, found.estimate
     looked = "" if data.looked_at == data.rows else f", {data.looked_at:,} of them by their tokens"
     yield "training rows", f"{data.rows:,}{looked if data.looked_at else ''}"
+    yield from _fields(found.fields)
     if data.looked_at:
         yield "tokens", f"{data.tokens:,}, mean {data.tokens / data.looked_at:,.0f} a row"
         part = data.label_tokens / max(1, data.tokens)
@@ -81,10 +82,19 @@ def _rows(found: Preflight) -> Iterator[tuple[str, str]]:
     if found.held_out:
         tokens = f", {estimate.eval_tokens:,} tokens" if estimate.eval_tokens else ""
         yield "held-out examples", f"{found.held_out.n:,}{tokens}"
+        yield from _fields(found.held_out_fields)
         yield "  also in training", _overlap(data)
     if data.found.get("duplicate"):
         yield "repeated rows", f"{data.found['duplicate'].n:,}"
     yield from _costs(found)
+
+
+def _fields(fields: Sequence[Used]) -> Iterator[tuple[str, str]]:
+    """The fields that rows are made of, and those that are not used."""
+    used = [each for each in fields if each.used]
+    unused = [each for each in fields if each.used < each.rows]
+    yield "  made of", ", ".join(each.name for each in used) or "none"
+    yield "  not used", ", ".join(f"{x.name} ({x.rows - x.used:,} rows)" for x in unused) or "none"
 
 
 def _longest(data: Data) -> str:

@@ -60,6 +60,12 @@ class SetFile:
         about = run.eval_set if run else None
         if run is None or about is None:
             return Texts(found={}, missing="this run was given no fixed set")
+        if not about.path:
+            return Texts(
+                found={},
+                missing="the set was given in memory and stands in no file: prompts and golden answers "
+                "cannot be shown. Give heldout.Monitor a path to see them here",
+            )
         path = _find(Path(about.path), beside)
         if path is None:
             return Texts(
@@ -98,7 +104,7 @@ def _read(path: Path, run: Run, ids: Collection[str]) -> Texts:
     try:
         rows, _ = read_rows(path, keys, turns)
     except HeldoutError:
-        return Texts(found={}, missing="the set's file cannot be read as JSON Lines any more")
+        return Texts(found={}, missing="the set's file cannot be read any more")
     found = {}
     for row in rows:
         name = content_id(row)
