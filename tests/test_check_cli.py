@@ -10,7 +10,9 @@ import yaml
 from commands import Ran, heldout
 from facts import strict_json
 
-CONTRACT = {"schema", "data", "held_out", "findings", "not_checked", "estimate", "examples"}
+CONTRACT = {
+    *("schema", "data", "held_out", "fields", "findings", "not_checked", "estimate", "examples"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,38 @@ def test_json_keeps_its_contract_and_a_warning_exits_with_1(tmp_path: Path) -> N
     assert found["data"]["found"]["duplicate"]["rows"] == [41, 42, 43, 44, 45]
     assert {each["rule"] for each in found["not_checked"]} >= {"data-masked", "data-no-end"}
     assert found["held_out"] is None
+
+
+def test_the_fields_of_both_sets_are_listed_used_and_unused(tmp_path: Path) -> None:
+    rows = [{**row, "context": "C", "id": i} for i, row in enumerate(tiny.rows(20))]
+    train = tiny.write_jsonl(tmp_path / "t.jsonl", rows)
+    held_out = tiny.write_jsonl(
+        tmp_path / "e.jsonl", [{"prompt": "?", "response": "x", "lang": "en"}]
+    )
+    told = " ".join(check(train, "--eval", held_out).stdout.split())
+    assert "made of messages, messages[].role, messages[].content" in told
+    assert "not used context (20 rows), id (20 rows)" in told
+    assert "made of prompt, response not used lang (1 rows)" in told
+    done = check(train, "--eval", held_out, "--json")
+    found = strict_json(done.stdout)
+    assert {"name": "context", "rows": 20, "used": 0} in found["fields"]["train"]
+    assert found["fields"]["held_out"] == [
+        {"name": "prompt", "rows": 1, "used": 1},
+        {"name": "response", "rows": 1, "used": 1},
+        {"name": "lang", "rows": 1, "used": 0},
+    ]
+    (finding,) = found["findings"]
+    assert (finding["rule"], finding["scope"], done.returncode) == ("data-fields", "train", 1)
+    assert "are not used: context (20 rows)" in finding["message"]
+
+
+def test_rows_of_one_text_are_refused_in_one_sentence_with_what_to_do(tmp_path: Path) -> None:
+    train = tiny.write_jsonl(tmp_path / "t.jsonl", [{"text": f"Document {i}."} for i in range(9)])
+    done = check(train)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 3
+    assert said.count("does not say where the answer begins") == 1
+    assert "t.jsonl:1 and 8 more rows: its 'text'" in said
 
 
 def test_without_a_model_it_says_what_it_could_not_look_at(tmp_path: Path) -> None:

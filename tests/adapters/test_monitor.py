@@ -461,29 +461,38 @@ def test_without_an_eval_set_the_rest_is_watched(tmp_path: Path, tokenizer: Any)
     assert {"plateau", "regression", "calibration-drift"} <= silent
 
 
-@pytest.mark.parametrize(
-    ("lines", "template", "reason"),
-    [
-        ([], tiny.TEMPLATE, "no usable example"),
-        (["broken"], tiny.TEMPLATE, "fixed_eval.jsonl:1: not JSON"),
-        ([{"messages": [*tiny.rows(1)[0]["messages"]] * 2}], None, "no chat template"),
-    ],
-)
-def test_a_set_that_cannot_be_used_is_said_and_training_goes_on(
-    tmp_path: Path, tokenizer: Any, lines: list[Any], template: str | None, reason: str
+def test_a_set_that_the_tokenizer_cannot_show_is_said_and_training_goes_on(
+    tmp_path: Path, tokenizer: Any
 ) -> None:
-    path = tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", lines)
+    chat = {"messages": [*tiny.rows(1)[0]["messages"]] * 2}
+    path = tiny.write_jsonl(tmp_path / "fixed_eval.jsonl", [chat])
     run = trainer(tmp_path, tokenizer, tiny.lora_model(), watch(tmp_path, path))
-    run.processing_class = tiny.tokenizer(template)
+    run.processing_class = tiny.tokenizer(None)
     run.callback_handler.processing_class = run.processing_class
     run.train()
     assert run.state.global_step == STEPS
-    assert reason in notes(tmp_path, "failure")[0]
+    assert "no chat template" in notes(tmp_path, "failure")[0]
 
 
 def test_a_missing_eval_file_is_an_error_before_training(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.jsonl: no such file"):
+    with pytest.raises(DataError, match=r"nowhere\.jsonl: cannot be read: No such file"):
         heldout.Monitor(tmp_path / "nowhere.jsonl")
+
+
+def test_a_set_that_cannot_be_used_is_an_error_before_training(tmp_path: Path) -> None:
+    texts = tiny.write_jsonl(tmp_path / "a.jsonl", [{"text": "All of it."}] * 3)
+    pointer = tmp_path / "b.jsonl"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\n")
+    for source, said in (
+        (texts, r"a\.jsonl:1 and 2 more rows: its 'text' does not say where the answer begins"),
+        (pointer, "git lfs pull"),
+        (tiny.write_jsonl(tmp_path / "c.jsonl", ["broken"]), "c.jsonl:1: not JSON"),
+        ([], "the rows given: no usable example. It is empty"),
+        ([{"prompt": "?", "answr": "x"}], "row 1: 'response' is missing"),
+        (7, "rows cannot be read from a int"),
+    ):
+        with pytest.raises(DataError, match=said):
+            heldout.Monitor(source)
 
 
 def test_a_journal_in_use_is_said_and_training_goes_on(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heldout.errors import DataError, EmptySet, ModelError
+from heldout.evals.evaluate import FixedEvalSet
 from heldout.evals.fixed_set import FixedSet, load, most_tokens
 from heldout.evals.overlap import Overlap, overlap
 from heldout.evals.rendering import Style
@@ -354,3 +355,41 @@ def test_the_sets_overlap_with_training_is_recorded_and_remarked(
     assert first.endswith("; and 2 more.")
     assert second.startswith("1 of 6 prompts are also in the training set with another answer")
     assert load(path, tokenizer, train_rows=train[:0]).about.overlap == []
+
+
+def test_a_path_is_recorded_from_the_root_and_rows_in_memory_have_none(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.write_jsonl(tmp_path / "a.jsonl", tiny.rows(4))
+    monkeypatch.chdir(tmp_path)
+    from_file, given = load("a.jsonl", tokenizer), load(tiny.rows(4), tokenizer)
+    assert (from_file.about.path, given.about.path) == (str(tmp_path / "a.jsonl"), "")
+    assert given.about.hash == from_file.about.hash
+    assert given.examples[0].row.place == "row 1"
+
+
+def test_a_column_that_names_the_data_set_is_no_cluster_unless_you_say_so(tokenizer: Any) -> None:
+    rows = [{**row, "source": i % 3} for i, row in enumerate(tiny.rows(30))]
+    assert {each.row.group for each in load(rows, tokenizer).examples} == {""}
+    named = load(rows, tokenizer, keys=Keys(group="source"))
+    assert {each.row.group for each in named.examples} == {"0", "1", "2"}
+    assert "only 3 groups" in named.about.remarks[0]
+
+
+def test_tokens_without_an_embedding_are_named_before_the_pass() -> None:
+    larger = tiny.tokenizer()
+    larger.add_tokens([f"<label-{i}>" for i in range(200)])
+    rows = [*tiny.rows(3), {"prompt": "Which?", "response": "<label-150>"}]
+    model = tiny.model()
+    token = larger.convert_tokens_to_ids("<label-150>")
+    said = f"token {token} '<label-150>' has no embedding, the model has 400 (0 to 399). Call "
+    found = load(rows, larger, embeddings=400)
+    assert found.about.n == 3
+    assert found.about.skipped[0].startswith(f"row 4: {said}model.resize_token_embeddings")
+    fixed = FixedEvalSet(rows, larger)
+    assert fixed.evaluate(model, step=0)["n"] == len(fixed) == 3
+    most = [*rows[2:], {"prompt": "And?", "response": "<label-151>"}]
+    with pytest.raises(ModelError, match="2 of 3 rows: row 2: token"):
+        load(most, larger, embeddings=400)
+    with pytest.raises(ModelError, match="2 of 3 examples: row 2: token"):
+        FixedEvalSet(most, larger).evaluate(model, step=0)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
-from heldout.evals.rows import read
+from heldout.evals.fixed_set import load
+from heldout.evals.rows import Keys, read
 from heldout.evals.rows.reading import formats
 
 LETTERS = "A. ant\nB. whale"
@@ -48,8 +50,6 @@ def test_what_belongs_to_the_question_stands_in_the_prompt() -> None:
 
 
 def test_a_prompt_that_you_name_stands_alone_and_the_rest_is_told() -> None:
-    from heldout.evals.rows import Keys
-
     row = {"frage": "Wann?", "context": "Ada died.", "answer": "x", "id": 3}
     found = read([row], Keys(prompt="frage"))
     assert found.rows[0].prompt == "Wann?"
@@ -256,6 +256,26 @@ def test_fields_are_listed_with_the_rows_that_use_them(tmp_path: Path) -> None:
     }
     assert read(rows).remarks[0].startswith("the rows have fields that usually belong")
     assert read([{"prompt": "?", "response": "x", "id": 7}]).remarks == []
+
+
+def test_calls_and_tools_are_never_dropped_by_a_template_that_cannot_show_them() -> None:
+    call = {"type": "function", "function": {"name": "weather_in", "arguments": {}}}
+    calling = {"role": "assistant", "content": "Let me see.", "tool_calls": [call]}
+    offered = {"type": "function", "function": {"name": "weather_in"}}
+    rows = [
+        {"messages": [USER, calling, {"role": "tool", "content": "sun"}, SUNNY]},
+        {"messages": [USER, calling]},
+        {"messages": [USER, SUNNY], "tools": [offered]},
+        {"messages": [USER, SUNNY]},
+    ]
+    found = load(rows, tiny.tokenizer())
+    assert (found.about.n, len(found.about.skipped)) == (1, 3)
+    assert all("leaves out the " in said and "'weather_in'" in said for said in found.about.skipped)
+    shown = tiny.tokenizer()
+    shown.chat_template = "{{ tools }}" + tiny.TEMPLATE.replace(
+        "['content'] }}", "['content'] }}{{ m.tool_calls }}"
+    )
+    assert load(rows, shown).about.n == 4
 
 
 @pytest.mark.parametrize("value", [None, [], {}])

@@ -471,11 +471,11 @@ def test_a_turn_that_the_template_leaves_out_is_named(tmp_path: Path) -> None:
     qwen = with_template(tmp_path / "qwen", "qwen3")
     turns = [
         {"role": "user", "content": "Weather?"},
-        {"role": "function", "content": "sun"},
+        {"role": "developer", "content": "sun"},
         {"role": "assistant", "content": "Sunny"},
     ]
     found = checked(tmp_path, qwen, [*tiny.rows(20), {"messages": turns}], tiny.rows(30)[25:])
-    assert "leaves out message 2, of the role 'function'" in found.left_out[0]
+    assert "leaves out message 2, of the role 'developer'" in found.left_out[0]
 
 
 def test_sets_with_different_arguments_of_the_template_are_an_error(tmp_path: Path) -> None:

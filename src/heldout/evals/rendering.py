@@ -154,7 +154,14 @@ class Renderer:
             raise DataError(f"the chat template refuses it: {said}") from error
 
     def _refuse_left_out(self, row: Row, whole: str) -> None:
-        """Raise `DataError` for a turn or a call in front of the answer that the template leaves out."""
+        """Raise `DataError` for a turn, a call or an offered tool that the template leaves out."""
+        for tool in row.tools:
+            name = str((tool.get("function") or tool).get("name"))
+            if name not in whole:
+                raise DataError(
+                    f"the chat template leaves out the tool {name!r} that it offers: it cannot show "
+                    "tools. Write them into the system message's text, or remove 'tools'."
+                )
         for number, message in enumerate(row.messages, start=1):
             role, text = message["role"], str(message["content"] or "")
             for call in message.get("tool_calls") or ():
