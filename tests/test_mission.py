@@ -312,7 +312,7 @@ def test_smart_alerts_trigger_on_an_injected_nan(runs: Runs) -> None:
 
 
 def test_smart_alerts_trigger_on_a_plateau(runs: Runs) -> None:
-    found = runs.train("flat", 8, every=2, learning_rate=0.0, margin=0.2)
+    found = runs.train("flat", 8, every=1, learning_rate=0.0)
     changes = [verdict for verdict in found.verdicts if verdict.rule == "plateau"]
     told = [(verdict.state, verdict.level) for verdict in changes if verdict.state != "no-data"]
     assert told == [("open", "warning"), ("closed", "warning")], "the end leaves nothing to stop"

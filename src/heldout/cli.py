@@ -317,7 +317,7 @@ def _setting(name: str) -> Any:
     """The option for a setting, called like its last part, explained and bounded by its table."""
     setting = BY_NAME[name]
     flag = "--model" if name == "model.name" else f"--{name.split('.')[1].replace('_', '-')}"
-    number = {int, float} & set(setting.types)
+    number = {int, float} & set(setting.types) and str not in setting.types
     return typer.Option(flag, help=setting.help, min=setting.minimum if number else None)
 
 
@@ -348,7 +348,7 @@ def evaluate(
     max_new_tokens: Annotated[int | None, _setting("eval.max_new_tokens")] = None,
     full_text: Annotated[bool, _setting("eval.full_text")] = False,
     ece_bins: Annotated[str, _setting("eval.ece_bins")] = default("eval.ece_bins"),
-    margin: Annotated[float, _setting("eval.margin")] = default("eval.margin"),
+    margin: Annotated[str, _setting("eval.margin")] = default("eval.margin"),
     threads: Annotated[int | None, _setting("train.threads")] = None,
     device: Annotated[
         str | None, typer.Option(help="Where to compute; default: cuda if there is one, else cpu")

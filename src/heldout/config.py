@@ -86,6 +86,13 @@ def extraction(name: str, value: Any) -> str:
     return f"{name} must have one group at most, found {groups} in {value!r}. {remedy}"
 
 
+def size_or_auto(name: str, value: Any) -> str:
+    """What is wrong with a size that may be left to heldout; "" if nothing is."""
+    if value == "auto" or (_is_float(str(value)) and float(value) >= 0):
+        return ""
+    return f"{name} must be auto or a number from 0 on, such as 0.01, found {value!r}"
+
+
 def named(name: str, value: Any) -> str:
     """What is wrong with a setting that names a field; "" if nothing is."""
     return f"{name} must name a field, or be null to detect it; found ''" if value == "" else ""
@@ -167,12 +174,19 @@ SETTINGS: tuple[Setting, ...] = (
     _s("eval.every", int, 500, "Optimizer steps between evaluations"),
     _s("eval.at_start", bool, True, "Also evaluate before the first step"),
     _s("eval.max_samples", int, 2000, "Examples to take from eval.data at most"),
-    _s("eval.margin", float, 0.01, "Change in exact match too small to matter (plateau)", 0),
+    _s(
+        "eval.margin",
+        (float, str),
+        "auto",
+        "Change in exact match too small to matter (plateau); auto: what the set can show",
+        0,
+        check=size_or_auto,
+    ),
     _s(
         "eval.reference",
         (int, NONE),
         None,
-        "Step to compare every evaluation with; default: two evaluations ago, and any better one",
+        "Step to compare every evaluation with; default: the last four with up to twelve before",
         0,
     ),
     _s("eval.patterns", dict, {}, "Pattern name to regular expression; empty means the defaults"),
@@ -495,17 +509,18 @@ def _problem(name: str, value: Any) -> str:
 def _accepts(types: tuple[type, ...], value: Any) -> bool:
     if isinstance(value, bool):
         return bool in types
-    if float in types and isinstance(value, str):
+    if float in types and isinstance(value, str) and str not in types:
         return _is_float(value)
     return isinstance(value, types) or (float in types and isinstance(value, int))
 
 
 def _converted(name: str, value: Any) -> Any:
     types = BY_NAME[name].types
-    return float(value) if float in types and not isinstance(value, NONE | int) else value
+    number = float in types and not isinstance(value, NONE | int) and _is_float(value)
+    return float(value) if number else value
 
 
-def _is_float(text: str) -> bool:
+def _is_float(text: str | float) -> bool:
     """YAML 1.1 reads 2e-4 as text; a number is meant."""
     try:
         float(text)

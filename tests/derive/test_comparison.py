@@ -39,11 +39,11 @@ def test_each_is_compared_with_the_first_and_with_the_one_before() -> None:
     assert third.token_em == wilson(80, 100)
 
 
-def test_the_earliest_of_the_tied_is_kept_and_rivals_set_what_can_be_seen() -> None:
+def test_the_best_is_kept_and_rivals_set_what_can_be_seen() -> None:
     found = compare(history(*scored(10, 79, 80)))
     assert found is not None
     assert [row.tied for row in found.rows] == [False, True, True]
-    assert found.facts["best_ckpt"] == "checkpoint-10"
+    assert found.facts["best_ckpt"] == "checkpoint-20"
     assert found.detectable == detectable(1, 0, 100)
     alone = compare(history(*scored(10, 20, 80)))
     assert alone is not None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from heldout.stats.intervals import bonett_price, detectable, spent_confidence, wilson
+from heldout.stats.intervals import bonett_price, detectable, wilson
 
 COUNTS = st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -70,31 +70,18 @@ def test_bonett_price_knows_nothing_of_no_examples() -> None:
     assert bonett_price(0, 0, 0) == (-1.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("b", "c", "n", "difference"), [(100, 100, 2000, 0.020), (25, 25, 500, 0.040)]
-)
-def test_the_detectable_difference_agrees_with_the_published_vectors(
-    b: int, c: int, n: int, difference: float
-) -> None:
-    assert detectable(b, c, n) == pytest.approx(difference, abs=5e-4)
+@pytest.mark.parametrize("n", [200, 500, 2000])
+@pytest.mark.parametrize("churn", [0.0, 0.02, 0.10])
+def test_the_detectable_difference_is_seen_as_often_as_it_says(n: int, churn: float) -> None:
+    """Power 80 %, with the difference's own churn on top of today's."""
+    rng = np.random.default_rng(n)
+    told = detectable(churn * n / 2, churn * n / 2, n)
+    cells = [churn / 2 + told, churn / 2, 1 - churn - told]
+    seen = [bonett_price(b, c, n)[0] > 0 for b, c, _ in rng.multinomial(n, cells, 1000).tolist()]
+    assert 0.76 < np.mean(seen) < 0.97
 
 
 def test_the_detectable_difference_never_claims_perfect_sight() -> None:
     assert detectable(0, 0, 0) == 1.0
     assert detectable(0, 0, 1) == 1.0
-    assert detectable(0, 0, 1000) > 0
-
-
-@pytest.mark.parametrize(
-    ("look", "alpha"),
-    [(1, 0.0303964), (2, 0.0075991), (5, 0.0012159), (20, 0.00007599)],
-)
-def test_the_level_spent_at_a_look_agrees_with_the_published_vectors(
-    look: int, alpha: float
-) -> None:
-    assert 1 - spent_confidence(look) == pytest.approx(alpha, abs=5e-8)
-
-
-def test_all_looks_together_spend_no_more_than_the_level() -> None:
-    spent = math.fsum(1 - spent_confidence(look) for look in range(1, 5001))
-    assert 0.0499 < spent < 0.05
+    assert detectable(0, 0, 1000) == pytest.approx(0.00785, abs=1e-4)

@@ -179,9 +179,9 @@ def test_the_end_of_the_run_ends_its_decision(topic: str, action: str) -> None:
 
 
 def test_a_plateau_is_a_warning_while_steps_are_left_and_over_where_the_run_has_finished() -> None:
-    looks = [fact for i in range(4) for fact in evaluation(20 * i, score(1_800, 2_000))]
+    looks = [fact for i in range(8) for fact in evaluation(10 * i, score(1_800 + i % 2, 2_000))]
     judge_ = Judge()
-    for fact in [run(learning_rate="constant"), *looks, checkpoint(60)]:
+    for fact in [run(learning_rate="constant"), *looks, checkpoint(70)]:
         judge_.feed(fact)
     now = judge_.history
     assert (now.alerts["plateau", ""].state, now.alerts["plateau", ""].level) == ("open", "warning")
@@ -194,7 +194,7 @@ def test_a_plateau_is_a_warning_while_steps_are_left_and_over_where_the_run_has_
 
 
 def test_a_plateau_that_only_the_last_evaluation_shows_is_no_alert() -> None:
-    looks = [fact for i in range(3) for fact in evaluation(50 * i, score(1_800, 2_000))]
+    looks = [fact for i in range(6) for fact in evaluation(20 * i, score(1_800 + i % 2, 2_000))]
     judged = judge([run(learning_rate="constant"), *looks])
     opened = [each for each in judged if isinstance(each, Verdict) and each.state == "open"]
     assert not [each for each in opened if each.rule == "plateau"]

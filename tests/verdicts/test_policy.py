@@ -81,9 +81,9 @@ def test_the_worst_open_alert_decides(facts: list[AnyRecord], action: str, becau
 @pytest.mark.parametrize(
     ("correct", "said"),
     [
-        ((50,), "EM 50.0% [40.4%, 59.6%] of 100: the base to compare with"),
-        ((20, 80), "improving (+60.0% since step 0)"),
-        ((50, 52), "inconclusive (+2.0% since step 0; 100 examples show changes from"),
+        ((50,), "EM 50.0% [40.4%, 59.6%] of 100, the base to compare with"),
+        ((20, 80), "improving: +60.0 points [+44.8, +75.2] since step 0"),
+        ((50, 52), "flat: no gain above 7.2 points and no loss above 3.2 since step 0"),
     ],
 )
 def test_the_reason_is_one_sentence_with_the_numbers(correct: tuple[int, ...], said: str) -> None:
@@ -99,20 +99,25 @@ def test_a_run_that_ended_while_improving_says_that_more_may_help() -> None:
 
 
 def test_a_plateau_at_a_high_learning_rate_goes_on_and_says_why() -> None:
-    rows = [fact for i in range(3) for fact in evaluation(10 * i, score(180, 400))]
+    rows = [fact for i in range(3) for fact in evaluation(10 * i, score(180 + i % 2, 400))]
     judge = Judge()
     for fact in [run(learning_rate="linear"), sample(1, learning_rate=1.0), *rows]:
         judge.feed(fact)
     decision = decide(judge.history)
     assert decision.action == "continue"
-    assert "flat (+0.0% since step 0), but the learning rate is still high" in decision.reason
+    assert "flat: no gain above" in decision.reason
+    assert ", but the learning rate is still high" in decision.reason
 
 
-def test_the_decision_names_the_earliest_of_the_tied_checkpoints() -> None:
-    rows = [fact for i in range(3) for fact in evaluation(10 * i, score(40 + 20 * (i > 0)))]
-    decision = decide(history(*rows, checkpoint(20), checkpoint(10), checkpoint(0)))
-    assert decision.checkpoint == "checkpoint-10"
-    assert decision.tied == ["checkpoint-10", "checkpoint-20"]
+def test_the_decision_names_the_best_checkpoint_and_one_that_is_cheaper() -> None:
+    counts = (800, 1200, 1400, 1401, 1402, 1403, 1404, 1405)
+    rows = [fact for i, k in enumerate(counts) for fact in evaluation(10 * i, score(k, 2000))]
+    saved = [checkpoint(10 * i) for i in range(8)]
+    decision = decide(history(run(), *rows, *saved))
+    assert decision.checkpoint == "checkpoint-70"
+    assert "checkpoint-70" in decision.tied
+    assert "checkpoint-70 has the highest smoothed EM; checkpoint-" in decision.reason
+    assert "is cheaper, within " in decision.reason
 
 
 @pytest.mark.parametrize("cause", [NAN, FALL], ids=lambda verdict: verdict.rule)

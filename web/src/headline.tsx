@@ -199,7 +199,7 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
       <Fact
         label="Trend" value={held.em_trend ?? "–"}
         note={held.em_trend === undefined ? "needs two evaluations"
-          : `since step ${formatNumber(held.em_reference)}`}
+          : held.em_says ?? ""}
       />
       <Fact
         label="Calibration error" value={formatNumber(held.ece)} exact={formatExact(held.ece)}

@@ -11,11 +11,21 @@ export interface FixedEval extends Omit<EvalResult, "type"> {
   calibration: "good" | "overconfident" | "underconfident" | "unclear" | "";
   /** Saved checkpoints that chance alone may tell from the best, it included. */
   tied: string[];
+  /** An earlier one that surely costs less than `cheaper_within` of exact match. */
+  cheaper_ckpt: string | null;
+  cheaper_within: Float | null;
   em_trend: "improving" | "plateau" | "regressing" | "inconclusive";
   em_change: Float;
   em_change_low: Float;
   em_change_high: Float;
   em_reference: number;
+  /** Evaluations in the last block, and in the one before that it is compared with. */
+  em_last: number;
+  em_before: number;
+  /** What all that says, in one clause. */
+  em_says: string;
+  /** Whether exact match could tell; where it cannot, cross-entropy decides. */
+  em_speaks: boolean;
   /** The smallest change in `em` that this set would show. */
   detectable: Float;
   ece_rise: boolean;

@@ -27,7 +27,7 @@ from heldout import host
 from heldout.adapters.steering import Steering
 from heldout.adapters.training_data import training_data
 from heldout.adapters.training_template import training_template
-from heldout.config import checked_alerts, default
+from heldout.config import checked_alerts, default, size_or_auto
 from heldout.derive.patterns import Patterns, get_default_patterns
 from heldout.errors import ConfigError, EmptySet, HeldoutError
 from heldout.evals.evaluate import Evaluator
@@ -135,7 +135,7 @@ class Monitor(TrainerCallback):
         every: int = default("eval.every"),
         at_start: bool = default("eval.at_start"),
         max_samples: int = default("eval.max_samples"),
-        margin: float = default("eval.margin"),
+        margin: float | str = default("eval.margin"),
         reference: int | None = default("eval.reference"),
         options: EvalOptions | None = None,
         signals: SignalOptions | None = None,
@@ -161,6 +161,8 @@ class Monitor(TrainerCallback):
     ) -> None:
         if not every >= 1:
             raise ConfigError(f"every must be at least 1 optimizer step, found {every!r}")
+        if wrong := size_or_auto("margin", margin):
+            raise ConfigError(wrong)
         if reference is not None and (reference % every or (not reference and not at_start)):
             raise ConfigError(
                 f"reference {reference} is no step that is evaluated: every {every} steps"

@@ -86,6 +86,7 @@ class History:
         self.step = 0
         self.time = 0.0
         self._remembered: dict[str, tuple[object, object]] = {}
+        self._of_evals: dict[tuple[str, int], object] = {}
         self._folds: dict[tuple[str, type], _Kept] = {}
 
     def add(self, record: AnyRecord | Samples) -> None:
@@ -133,6 +134,7 @@ class History:
                 self.clear()
                 self.run, self.time = record, record.time
             case Run():
+                self._of_evals.clear()
                 self._supersede(record.step + 1)
                 if self.run and _set_hash(self.run) != _set_hash(record):
                     self._forget_evals(0)  # another held-out set: its scores do not compare
@@ -159,6 +161,12 @@ class History:
         if known is None or known[0] != version:
             known = self._remembered[key] = version, compute()
         return cast(T, known[1])
+
+    def of_evaluation(self, key: str, step: int, compute: Callable[[], T]) -> T:
+        """Return `compute()` of the evaluation at `step`, computed once while it and the run stand."""
+        if (key, step) not in self._of_evals:
+            self._of_evals[key, step] = compute()
+        return cast(T, self._of_evals[key, step])
 
     def fold(self, name: str, kind: type[F]) -> F:
         """Return a `kind()` that has taken in the whole series called `name`.
@@ -221,6 +229,7 @@ class History:
     def _forget_evals(self, step: int) -> None:
         self.evals = [kept for kept in self.evals if kept.step < step]
         self.items = {at: items for at, items in self.items.items() if at < step}
+        self._of_evals = {kept: x for kept, x in self._of_evals.items() if kept[1] < step}
 
 
 def _set_hash(run: Run) -> str:

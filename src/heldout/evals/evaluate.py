@@ -39,7 +39,8 @@ from heldout.kinds import kind_of
 from heldout.records import Direction, EvalResult, Item, Metric
 from heldout.stats.groups import group_sums, independent_share, number_groups
 from heldout.stats.intervals import ratio_interval, wilson
-from heldout.stats.progress import MARGIN, progress
+from heldout.stats.keep import choose
+from heldout.stats.progress import progress
 
 Cell = tuple[str, str]
 MOST_TEXT = 400
@@ -328,7 +329,7 @@ class FixedEvalSet:
     """A fixed held-out set for hand-written loops: load once, evaluate at any step.
 
     `source` is a file (JSONL, JSON, CSV, TSV, Parquet), a list of dicts, a `datasets.Dataset` or a dict
-    of columns.
+    of columns. `margin` is the change in exact match that does not matter; None is what the set can show.
 
     Raises what `fixed_set.load` raises. Inside a watched run `heldout.Monitor` does this.
     """
@@ -338,7 +339,7 @@ class FixedEvalSet:
         source: Source,
         tokenizer: Any,
         max_samples: int = MAX_SAMPLES,
-        margin: float = MARGIN,
+        margin: float | None = None,
         options: EvalOptions | None = None,
     ) -> None:
         options = options or EvalOptions()
@@ -347,6 +348,7 @@ class FixedEvalSet:
         fixed = options.load(source, tokenizer, max_samples=max_samples)
         self._evaluator = Evaluator(fixed, tokenizer, options=options)
         self._correct: list[list[bool]] = []
+        self._ce: list[list[float]] = []
 
     @property
     def fixed(self) -> FixedSet:
@@ -360,30 +362,34 @@ class FixedEvalSet:
         """Score the set with `model` and compare with the evaluations before.
 
         Returns `{em, ce, ece, best_ckpt, em_trend, ece_rise}` and more: the fields of
-        `EvalResult`, the paired change, and `items`. `best_ckpt` is `checkpoint-<step>` of the
-        earliest evaluation that no other beats by more than chance; it takes every evaluated step
-        to have been saved. Rates are fractions, cross-entropy is in nats.
+        `EvalResult`, the paired change, and `items`. `best_ckpt` is `checkpoint-<step>` of the best
+        evaluation (`heldout.stats.keep`) whose numbers were finite, else None; it takes every evaluated
+        step to have been saved. Rates are fractions, cross-entropy is in nats.
         """
         items, result = self._evaluator.evaluate(model, step, check=not self.results)
         self.results.append(result)
         self._correct.append([item.correct for item in items])
+        self._ce.append([item.ce for item in items])
         steps = [each.step for each in self.results]
         found = progress(
             np.array(self._correct, dtype=bool),
+            np.array(self._ce, dtype=np.float64),
             np.array(
                 [[each.ece, each.ece_low, each.ece_high, each.ece_null] for each in self.results]
             ),
             self.margin,
-            steps=steps,
             groups_N=number_groups([item.group for item in items]),
         )
+        finite = [i for i, each in enumerate(self.results) if not each.non_finite]
+        best = choose(found.merit, finite)
+        tied = sorted({i for i in [*found.tied, best] if i in finite})
         facts: dict[str, Any] = msgspec.to_builtins(result)
         del facts["type"]
         return {
             **facts,
             **found.facts(steps),
-            "best_ckpt": f"checkpoint-{steps[found.tied[0]]}",
-            "tied": [f"checkpoint-{steps[i]}" for i in found.tied],
+            "best_ckpt": None if best is None else f"checkpoint-{steps[best]}",
+            "tied": [f"checkpoint-{steps[i]}" for i in tied],
             "items": [
                 _plain(item, example)
                 for item, example in zip(items, self.fixed.examples, strict=True)

@@ -1,131 +1,220 @@
-"""Whether the last of several evaluations of one fixed set is better, as good, or worse.
+"""Whether a run gets better, stays as it is, or gets worse, and what is excluded where nobody can say.
 
-Over a run one looks many times. Against a fixed evaluation a plain 5 % test is wrong in most flat
-runs of 50 looks, and against the best so far in all of them, since chance alone picks the best.
-So each look spends its part of alpha, and a comparison chosen among several pays for all of them.
+The last evaluations are compared with those before, example by example (`blocks`). Over a run one looks many
+times: a plain 5 % test is wrong in most flat runs of 50 looks. So all looks share one alpha.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stats.blocks import Contrast, contrast, price, quantile, wobble
 from heldout.stats.groups import Groups
-from heldout.stats.intervals import CONFIDENCE, spent_confidence
+from heldout.stats.helped import speaks
 from heldout.stats.paired import Paired, paired
 
-MARGIN = 0.01
-"""Changes in exact match smaller than this do not matter; a plateau is an interval inside it."""
-WINDOW = 2
-"""The trend compares with this many evaluations ago; a plateau so needs three in a row."""
+Floats = NDArray[np.float64]
+
+LAST, BEFORE = 4, 12
+"""Evaluations compared: the last four with up to twelve before them."""
+CE_LEAST = 0.02
+"""A change of cross-entropy by less than this share of it, from one block to the next, is none."""
 
 Trend = Literal["improving", "plateau", "regressing", "inconclusive"]
+Motion = Literal["falling", "flat", "rising", "unclear"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Change:
-    """The last evaluation against the one at index `reference`, and what that means."""
+    """The last evaluations against those before, and what that means."""
 
     trend: Trend
+    last: int
+    """Evaluations in the last block, and in the one `before` it; 0 where there is only one evaluation."""
+    before: int
     reference: int
-    confidence: float
-    """Of the interval that decided the trend."""
+    """Index of the last evaluation of the block before."""
+    contrast: Contrast
+    z: float
+    """Standard errors on either side of the interval: what all looks together cost."""
+    comparisons: int
+    margin: float
+    """The change too small to matter: as asked for, or what this set can show."""
+    speaks: bool
+    """Whether exact match could tell; where it cannot, cross-entropy decides."""
+    ce: Contrast | None
+    ce_motion: Motion
     pair: Paired
+    """The last evaluation against the one at `reference`."""
+
+    @property
+    def low(self) -> float:
+        """The lower end of the change in exact match, at -1 where nothing is known."""
+        return max(-1.0, self.contrast.interval(self.z)[0])
+
+    @property
+    def high(self) -> float:
+        """The upper end of the change in exact match, at 1 where nothing is known."""
+        return min(1.0, self.contrast.interval(self.z)[1])
+
+    @property
+    def detectable(self) -> float:
+        """The smallest change that this comparison would show in 80 % of cases."""
+        return min(1.0, self.contrast.detectable(self.z))
+
+    @property
+    def p(self) -> float:
+        """The two-sided p of the change times what the looks cost, so .05 means the same at each."""
+        z = abs(self.contrast.change) / self.contrast.error
+        return min(1.0, self.comparisons * 2 * (1 - NormalDist().cdf(z)))
 
     def facts(self) -> dict[str, Any]:
         """The change by its promised names, without the reference, which has a step."""
-        low, high = self.pair.interval(self.confidence)
+        ce_low, ce_high = self.ce.interval(self.z) if self.ce else (None, None)
         return {
             "em_trend": self.trend,
-            "em_change": self.pair.change,
-            "em_change_low": low,
-            "em_change_high": high,
-            "em_change_confidence": self.confidence,
+            "em_change": self.contrast.change,
+            "em_change_low": self.low,
+            "em_change_high": self.high,
+            "em_change_confidence": 2 * NormalDist().cdf(self.z) - 1,
             "em_change_p": self.p,
+            "em_last": self.last,
+            "em_before": self.before,
             "em_learned": self.pair.learned,
             "em_forgotten": self.pair.forgotten,
-            "detectable": self.pair.detectable(self.confidence),
+            "em_speaks": self.speaks,
+            "ce_trend": self.ce_motion,
+            "ce_change": self.ce.change if self.ce else None,
+            "ce_change_low": ce_low,
+            "ce_change_high": ce_high,
+            "margin": self.margin,
+            "detectable": self.detectable,
         }
-
-    @property
-    def p(self) -> float | None:
-        """McNemar's p times what the looks cost, so .05 means the same at each; None with groups."""
-        price = (1 - CONFIDENCE) / (1 - self.confidence)
-        return None if self.pair.p is None else min(1.0, price * self.pair.p)
 
 
 def last_change(
-    correct_KN: NDArray[np.bool_],
-    margin: float = MARGIN,
+    score_KN: Floats,
+    ce_KN: Floats,
+    *,
+    margin: float | None = None,
+    planned: int = 0,
     groups_N: Groups = None,
     pinned: int | None = None,
 ) -> Change:
-    """Judge the last of K >= 1 evaluations of the same N examples, oldest first.
+    """Judge the last of K >= 1 evaluations of the same N examples, oldest first; cross-entropies are finite.
 
-    Against the evaluation `WINDOW` before, which is not chosen by its score: plateau when the 95 %
-    interval of the paired change lies inside +-margin over a full window; else improving or
-    regressing when the interval at the level `spent_confidence` allows for this look excludes zero;
-    else inconclusive. A run that is not improving there is also regressing when it is below any
-    earlier evaluation, by an interval at that level divided by their number (a union bound), so that
-    a slow decline is caught. In a flat run "improving" is ever said with probability alpha / 2 at
-    most and "regressing" with alpha: half of it here, half there. What the intervals do not know is
-    a checkpoint that is truly worse by luck of its last steps: it is called worse.
-
-    With `pinned`, the index of an evaluation, that one is the only reference; before it, the last.
+    Improving and regressing are said where the interval of the change excludes 0, widened for all
+    the looks `planned` and for checkpoints that truly wobble, and the last block is still a standard
+    error beyond the one just before it: a rise that is over is none. A fall is also sought against that
+    one alone, so that an earlier rise does not hide it, and the last evaluation must be low by itself. A
+    plateau is an interval inside the `margin` (None: what this set can show) while cross-entropy does
+    not surely fall. Where exact match cannot tell, it is a plateau only where cross-entropy is surely
+    flat. The rest is inconclusive, and its interval says what is excluded. With `pinned`, the index of an
+    evaluation, the last one is compared with that one alone.
     """
-    last = len(correct_KN) - 1
-    spent = 1 - spent_confidence(max(last, 1))
-    if pinned is not None:
-        return _against(correct_KN, min(pinned, last), spent, margin, groups_N)
-    found = _against(correct_KN, max(0, last - WINDOW), spent, margin, groups_N)
-    if found.trend in ("improving", "regressing"):
-        return found
-    return _fall(correct_KN, spent / max(last, 1), margin, groups_N) or found
-
-
-def slow_rise(correct_KN: NDArray[np.bool_], window: int, groups_N: Groups = None) -> Change:
-    """The change over the last `window` evaluations, which somebody has found to be a rise."""
-    reference = max(0, len(correct_KN) - window)
-    pair = paired(correct_KN[reference], correct_KN[-1], groups_N)
-    return Change(trend="improving", reference=reference, confidence=CONFIDENCE, pair=pair)
-
-
-def _against(
-    correct_KN: NDArray[np.bool_], reference: int, alpha: float, margin: float, groups_N: Groups
-) -> Change:
-    """The last evaluation against the one at `reference`, which was chosen beforehand."""
-    pair = paired(correct_KN[reference], correct_KN[-1], groups_N)
-    since = len(correct_KN) - 1 - reference
+    looks = len(score_KN)
+    comparisons = price(looks, planned)
+    z, jitter = quantile(comparisons), wobble(score_KN, groups_N)
+    last, before, reference = _sizes(looks, pinned)
+    if pinned is None and last:
+        found, before = _sure(score_KN, last, before, z, groups_N, jitter)
+    else:
+        found = _between(score_KN, reference, last or 1, before or 1, groups_N, jitter)
+    near = before if pinned is not None else last  # long ago it fell in every run
+    ce = None
+    if last:
+        first = max(0, reference + 1 - near)
+        ce = contrast(ce_KN[first : reference + 1], ce_KN[-last:], groups_N, whole=0.0)
+    motion = _motion(ce, ce_KN, reference, near, z)
+    can_tell = speaks(score_KN)
+    limit = min(1.0, found.detectable(z)) if margin is None else margin
+    low, high = found.interval(z)
     trend: Trend = "inconclusive"
-    if not since or _inside(pair, margin):
-        trend = "plateau" if since >= WINDOW else trend
-        return Change(trend=trend, reference=reference, confidence=CONFIDENCE, pair=pair)
-    low, high = pair.interval(1 - alpha)
-    trend = "improving" if low > 0 else "regressing" if high < 0 else trend
-    return Change(trend=trend, reference=reference, confidence=1 - alpha, pair=pair)
+    if not last:
+        pass
+    elif not can_tell or not _moved(score_KN, reference, last, before):
+        trend = "plateau" if motion == "flat" else trend
+        can_tell = False
+    elif low > 0:
+        trend = "improving"
+    elif high < 0:
+        low_yet = _still_low(score_KN, reference, before, groups_N, jitter)
+        trend = "regressing" if low_yet else trend
+    elif -limit < low and high < limit and motion != "falling":
+        trend = "plateau"
+    return Change(
+        trend=trend,
+        last=last,
+        before=before if last else 0,
+        reference=reference,
+        contrast=found,
+        z=z,
+        comparisons=comparisons,
+        margin=limit,
+        speaks=can_tell,
+        ce=ce,
+        ce_motion=motion,
+        pair=paired(score_KN[reference] > 0.5, score_KN[-1] > 0.5, groups_N),
+    )
 
 
-def _fall(
-    correct_KN: NDArray[np.bool_], alpha: float, margin: float, groups_N: Groups
-) -> Change | None:
-    """The surest fall since any earlier evaluation at the level `alpha` each, if there is one."""
-    score_K = correct_KN.sum(axis=1)
-    falls = []
-    for reference in np.flatnonzero(score_K > score_K[-1]).tolist():
-        pair = paired(correct_KN[reference], correct_KN[-1], groups_N)
-        _, high = pair.interval(1 - alpha)
-        if high < 0 and not _inside(pair, margin):
-            falls.append((high, reference, pair))
-    if not falls:
-        return None
-    _, reference, pair = min(falls, key=lambda fall: fall[:2])
-    return Change(trend="regressing", reference=reference, confidence=1 - alpha, pair=pair)
+def _sizes(looks: int, pinned: int | None) -> tuple[int, int, int]:
+    """How many evaluations the two blocks hold, and the index of the last one before."""
+    if pinned is not None:
+        reference = min(pinned, looks - 1)
+        return int(reference < looks - 1), 1, reference
+    last = min(LAST, looks // 2)
+    return last, min(BEFORE, looks - last), looks - 1 - last
 
 
-def _inside(pair: Paired, margin: float) -> bool:
-    """True when the 95 % interval of the change lies inside the margin: it is surely small."""
-    low, high = pair.interval()
-    return -margin < low and high < margin
+def _between(
+    rows_KN: Floats, reference: int, last: int, before: int, groups_N: Groups, jitter: float
+) -> Contrast:
+    first = max(0, reference + 1 - before)
+    return contrast(rows_KN[first : reference + 1], rows_KN[-last:], groups_N, jitter)
+
+
+def _sure(
+    score_KN: Floats, last: int, before: int, z: float, groups_N: Groups, jitter: float
+) -> tuple[Contrast, int]:
+    """The comparison that decides, and how many evaluations its earlier block holds."""
+    reference = len(score_KN) - 1 - last
+    far = _between(score_KN, reference, last, before, groups_N, jitter)
+    near = _between(score_KN, reference, last, last, groups_N, jitter)
+    rose, fell = far.change > z * far.error, far.change < -z * far.error
+    over = (rose and near.change < near.error) or (fell and near.change > near.error)
+    falls = near.interval(z)[1] < 0
+    return (near, last) if over or (falls and not fell) else (far, before)
+
+
+def _still_low(
+    score_KN: Floats, reference: int, before: int, groups_N: Groups, jitter: float
+) -> bool:
+    """Whether the last evaluation by itself lies below the block before: one bad one is no decline."""
+    alone = _between(score_KN, reference, 1, before, groups_N, jitter)
+    return alone.change < -alone.error
+
+
+def _moved(score_KN: Floats, reference: int, last: int, before: int) -> bool:
+    """Whether any example of the evaluations compared changed."""
+    first = max(0, reference + 1 - before)
+    compared_KN = np.concatenate([score_KN[first : reference + 1], score_KN[-last:]])
+    return bool((compared_KN != compared_KN[0]).any())
+
+
+def _motion(ce: Contrast | None, ce_KN: Floats, reference: int, before: int, z: float) -> Motion:
+    """What cross-entropy does: a share of `CE_LEAST` or more that the interval is sure of, or surely less."""
+    if ce is None or not ce_KN.size:
+        return "unclear"
+    least = CE_LEAST * float(ce_KN[max(0, reference + 1 - before) : reference + 1].mean())
+    low, high = ce.interval(z)
+    if high < 0 and ce.change <= -least:
+        return "falling"
+    if low > 0 and ce.change >= least:
+        return "rising"
+    return "flat" if -least <= low and high <= least else "unclear"

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stats.best import Best, best
-from heldout.stats.change import MARGIN, WINDOW, Change, last_change, slow_rise
+from heldout.stats.change import Change, last_change
 from heldout.stats.groups import Groups
+from heldout.stats.helped import finite
+from heldout.stats.keep import Merit, merit
+from heldout.stats.stopping import Stopping, stopping
 from heldout.stats.tied import tied_set
-from heldout.stats.trend import Slope, slope
 
-__all__ = ["MARGIN", "WINDOW", "Progress", "progress"]
-
-SLOPE_WINDOW = 5
-"""The slope is over this many evaluations: the fewest whose t quantile (3.2) no longer dwarfs the
-normal 1.96 (with 3 it is 12.7), so the slope stays that of the present."""
 ECE_RISE = 1.2
 """The calibration drift of the contract: ECE more than 20 % above its best."""
 
@@ -29,10 +26,15 @@ class Progress:
     """What the evaluations so far say; indices count evaluations from 0."""
 
     change: Change
-    slope: Slope | None
-    """Over the last `SLOPE_WINDOW` evaluations, by step; None before the third."""
+    fell_before: bool
+    """Whether the evaluation before the last was called regressing as well."""
+    stopping: Stopping
+    merit: Merit
+    groups_N: Groups
     best: Best | None
+    """The highest exact match, whatever it is worth."""
     tied: list[int]
+    """Those that chance alone may tell from the best, by what decides."""
     ece_rise: bool
 
     def facts(self, steps: Sequence[int]) -> dict[str, Any]:
@@ -40,47 +42,56 @@ class Progress:
         return {
             **self.change.facts(),
             "em_reference": steps[self.change.reference],
-            "em_slope": self.slope.slope if self.slope else None,
-            "em_slope_low": self.slope.low if self.slope else None,
-            "em_slope_high": self.slope.high if self.slope else None,
-            "em_slope_since": steps[-SLOPE_WINDOW:][0] if self.slope else None,
             "best_em": self.best.score if self.best else None,
             "best_em_corrected": self.best.corrected if self.best else None,
             "best_em_step": steps[self.best.index] if self.best else None,
+            "best_by": self.merit.by,
             "ece_rise": self.ece_rise,
         }
 
 
 def progress(
     correct_KN: NDArray[np.bool_],
+    ce_KN: NDArray[np.float64],
     ece_K4: NDArray[np.float64],
-    margin: float = MARGIN,
+    margin: float | None = None,
     *,
-    steps: Sequence[int] | None = None,
+    planned: int = 0,
     groups_N: Groups = None,
     pinned: int | None = None,
+    ordered: bool = True,
 ) -> Progress:
     """Judge K >= 1 evaluations of the same N examples, oldest first.
 
-    `ece_K4` holds each one's ECE, the ends of its interval, and what chance alone would show. A
-    plateau by two evaluations that the slope of the last `SLOPE_WINDOW` shows to be a slow rise is
-    called improving.
-
-    `groups_N` numbers the examples that belong together (`number_groups`), and `pinned` is the
-    index of the evaluation to compare with, where one is wanted (`last_change`). Without `steps`
-    there is no slope.
+    `ce_KN` holds the cross-entropy of each example, and `ece_K4` each evaluation's ECE, the ends of its
+    interval, and what chance alone would show. `planned` is the number of evaluations at the end of the
+    run, 0 where nobody knows. `margin` is the change in exact match that does not matter (None: what the
+    set can show), `groups_N` numbers the examples that belong together (`number_groups`), `pinned` is
+    the index of the evaluation to compare with, where one is wanted, and `ordered` says that the
+    evaluations are of one run, in the order of its steps.
     """
-    scores_KN = correct_KN.astype(np.float64)
-    recent = None if steps is None else list(steps)[-SLOPE_WINDOW:]
-    change = last_change(correct_KN, margin, groups_N, pinned)
-    trend = slope(scores_KN[-SLOPE_WINDOW:], recent, groups_N) if recent else None
-    if pinned is None and change.trend == "plateau" and trend is not None and trend.low > 0:
-        change = slow_rise(correct_KN, SLOPE_WINDOW, groups_N)
+    score_KN, ce_KN = correct_KN.astype(np.float64), finite(ce_KN)
+
+    def changed(looks: int) -> Change:
+        return last_change(
+            score_KN[:looks],
+            ce_KN[:looks],
+            margin=margin,
+            planned=planned,
+            groups_N=groups_N,
+            pinned=pinned,
+        )
+
+    looks = len(score_KN)
+    found = merit(score_KN, ce_KN, planned, ordered)
     return Progress(
-        change=change,
-        slope=trend,
-        best=best(scores_KN, groups_N),
-        tied=tied_set(scores_KN, groups_N=groups_N),
+        change=changed(looks),
+        fell_before=looks > 2 and changed(looks - 1).trend == "regressing",
+        stopping=stopping(score_KN, ce_KN, planned=planned, margin=margin, groups_N=groups_N),
+        merit=found,
+        groups_N=groups_N,
+        best=best(score_KN, groups_N),
+        tied=tied_set(score_KN if found.by == "em" else -ce_KN, groups_N=groups_N),
         ece_rise=_ece_rise(ece_K4),
     )
 

@@ -85,8 +85,9 @@ def score_checkpoints(
     remarks: list[str] = []
     fixed, tokenizer = agreed(ranks, lambda: _load_set(weights, settings, remarks))
     options = EvalOptions.of(settings)
-    run = _run(settings, options, fixed)
-    scores = Scores(run=run, stepped=all(each.stepped for each in weights), remarks=remarks)
+    stepped = all(each.stepped for each in weights)
+    run = _run(settings, options, fixed, stepped)
+    scores = Scores(run=run, stepped=stepped, remarks=remarks)
     file: list[EvaluationFile] = []
 
     def opened() -> list[tuple[str, bool]]:
@@ -180,8 +181,8 @@ def _load_set(
     return fixed, tokenizer
 
 
-def _run(settings: Mapping[str, Any], options: EvalOptions, fixed: FixedSet) -> Run:
-    """The first record of the file. Its config says what scores depend on, and the margin."""
+def _run(settings: Mapping[str, Any], options: EvalOptions, fixed: FixedSet, stepped: bool) -> Run:
+    """The first record of the file. Its config says what scores depend on, and how they compare."""
     chosen = {**asdict(options), "dtype": settings["model.dtype"]}
     return Run(
         id="evaluation",
@@ -189,7 +190,7 @@ def _run(settings: Mapping[str, Any], options: EvalOptions, fixed: FixedSet) -> 
         model=settings["model.name"],
         total_steps=0,
         eval_set=fixed.about,
-        config={SECTION: chosen, "eval": {"margin": settings["eval.margin"]}},
+        config={SECTION: chosen, "eval": {"margin": settings["eval.margin"], "ordered": stepped}},
         host=socket.gethostname(),
         pid=os.getpid(),
     )

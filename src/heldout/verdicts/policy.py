@@ -22,14 +22,14 @@ ONLY_STOPPING = ("plateau", "eval-plateau")
 def decide(history: History) -> Decision:
     """Decide from everything known; `reason` is one sentence with the numbers behind it.
 
-    The checkpoint is the earliest of those tied with the best that are on disk by exact match on the fixed
-    set or, in a run without one, the best on disk by the Trainer's own evaluation: by the number that
-    `heldout.derive.deciding` names.
+    The checkpoint is the best of those on disk: by exact match on the fixed set with the help of
+    cross-entropy (`stats.keep`) or, in a run without one, by the Trainer's own evaluation: by the number
+    that `heldout.derive.deciding` names.
     """
     now = fixed_eval(history)
     curve = None if now else deciding_curve(history)
     tied = now["tied"] if now else tied_steps(history, curve) if curve else []
-    best = tied[0] if tied else None
+    best = now["best_ckpt"] if now else tied[0] if tied else None
     early = cut_short(history)
     action, cause = _action(history, best, early)
     budget = _budget(history, action, best, curve)
@@ -42,7 +42,7 @@ def decide(history: History) -> Decision:
         action=action,
         checkpoint=best,
         tied=tied,
-        reason="; ".join(filter(None, [early, reason, _spent(budget)])),
+        reason="; ".join(filter(None, [early, reason, _chosen(now), _spent(budget)])),
         evidence=budget | _of(cause),
         advice=advise(history),
     )
@@ -147,18 +147,23 @@ def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> s
     if not now:
         return "nothing has been evaluated yet"
     score = f"EM {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
-    change = f"{now['em_change']:+.1%} since step {now['em_reference']}"
-    match now["em_trend"]:
-        case "improving" if history.ended:
-            return f"{score}, still improving at the end ({change}): a longer run may gain more"
-        case "improving":
-            return f"{score}, improving ({change})"
-        case "plateau" if learning_rate_fell(history, plateau.RULE.limits.fallen):
-            return f"{score}, flat ({change})"
-        case "plateau":
-            return f"{score}, flat ({change}), but the learning rate is still high"
-        case _ if len(history.evals) == 1:
-            return f"{score}: the base to compare with"
-        case trend:
-            seen = f"{now['n']} examples show changes from {now['detectable']:.1%} on"
-            return f"{score}, {trend} ({change}; {seen})"
+    if now["em_trend"] == "improving" and history.ended:
+        return f"{score}, {now['em_says']} at the end: a longer run may gain more"
+    high = now["em_trend"] == "plateau" and not learning_rate_fell(
+        history, plateau.RULE.limits.fallen
+    )
+    return f"{score}, {now['em_says']}" + (", but the learning rate is still high" if high else "")
+
+
+def _chosen(now: dict[str, Any]) -> str:
+    """Why this checkpoint, where there was a choice, and which earlier one costs hardly more."""
+    if not now or not now["best_ckpt"] or len(now["tied"]) < 2:
+        return ""
+    if now["best_by"] == "ce":
+        return f"{now['best_ckpt']} has the lowest smoothed CE"
+    why = f"{now['best_ckpt']} has the highest smoothed EM"
+    if not now["cheaper_ckpt"]:
+        return why
+    return (
+        f"{why}; {now['cheaper_ckpt']} is cheaper, within {100 * now['cheaper_within']:.1f} points"
+    )

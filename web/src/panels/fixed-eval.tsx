@@ -84,13 +84,12 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
       <Fact
         label="Trend"
         value={<><span aria-hidden="true">{SIGNS[last.em_trend]} </span>{last.em_trend}</>}
-        note={snapshot.evals.length < 2 ? "first evaluation"
-          : `${formatChange(last.em_change)} since step ${formatNumber(last.em_reference)} (${formatChange(last.em_change_low)} to ${formatChange(last.em_change_high)})`}
+        note={snapshot.evals.length < 2 ? "first evaluation" : last.em_says}
       />
       <Fact
         label="Best checkpoint" value={last.best_ckpt ?? "–"}
         note={last.best_ckpt === null ? (saved ? "none was evaluated yet" : "none is saved yet")
-          : tied(last) || "no other is tied with it"}
+          : [tied(last) || "no other is tied with it", cheaper(last)].filter(Boolean).join("; ")}
       />
       <Fact label="Cross-entropy (CE)" value={formatValue(last.ce, "nats")} exact={formatExact(last.ce, "nats")} note={`${formatNumber(last.ce_low)}–${formatNumber(last.ce_high)} · per response token`} />
       <Fact
@@ -144,6 +143,10 @@ function exactness({ evals, fixed_eval: last }: Snapshot): string {
 function tied(last: FixedEval): string {
   const others = last.tied.filter((name) => name !== last.best_ckpt);
   return others.length > 0 ? `tied with ${formatNames(others)}` : "";
+}
+
+function cheaper({ cheaper_ckpt: name, cheaper_within: within }: FixedEval): string {
+  return name === null ? "" : `${name} is cheaper, within ${(100 * toNumber(within ?? 0)).toFixed(1)} points`;
 }
 
 /** Rings around the evaluations of the tied checkpoints, the recommended one named. */

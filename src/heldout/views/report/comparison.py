@@ -13,8 +13,6 @@ from heldout.derive.history import History
 from heldout.records import SCHEMA
 
 SHOWN = 3
-USUAL = 0.95
-"""The confidence of every interval that names no other."""
 TREND_FIELDS = (
     "em_trend",
     "em_reference",
@@ -23,10 +21,14 @@ TREND_FIELDS = (
     "em_change_high",
     "em_change_confidence",
     "em_change_p",
-    "em_slope",
-    "em_slope_low",
-    "em_slope_high",
-    "em_slope_since",
+    "em_last",
+    "em_before",
+    "em_speaks",
+    "em_says",
+    "ce_trend",
+    "ce_change",
+    "ce_change_low",
+    "ce_change_high",
     "ece_rise",
 )
 
@@ -107,7 +109,7 @@ def comparison_lines(found: Comparison, failed: Mapping[str, str], stepped: bool
         f"{kept.tokens:,} tokens"
     )
     if len(found.rows) > 1:
-        yield f"-> Keep {keep}: {_reason(found, facts['tied'], stepped)}."
+        yield f"-> Keep {keep}: {_reason(facts, stepped)}."
 
 
 def _choice(found: Comparison, facts: Mapping[str, Any], stepped: bool) -> Iterator[str]:
@@ -126,18 +128,8 @@ def _choice(found: Comparison, facts: Mapping[str, Any], stepped: bool) -> Itera
 
 
 def _trend(facts: Mapping[str, Any], found: Comparison) -> Iterator[str]:
-    last = found.rows[-1].result.step
-    change = _rate(facts["em_change"], facts["em_change_low"], facts["em_change_high"], "+")
-    level = f" (at {facts['em_change_confidence']:.1%}, as there were several looks)"
-    yield (
-        f"trend at step {last:,}: {facts['em_trend']}, {change} since step "
-        f"{facts['em_reference']:,}{level if facts['em_change_confidence'] > USUAL else ''}"
-    )
-    if facts["em_slope"] is not None:
-        span = last - facts["em_slope_since"]
-        value, low, high = facts["em_slope"], facts["em_slope_low"], facts["em_slope_high"]
-        slope = _rate(span * value, span * low, span * high, "+")
-        yield f"slope from step {facts['em_slope_since']:,} to {last:,}: {slope} over these steps"
+    if facts["em_last"]:
+        yield f"trend at step {found.rows[-1].result.step:,}: {facts['em_says']}"
 
 
 def _recheck(found: Comparison) -> Iterator[str]:
@@ -149,12 +141,18 @@ def _recheck(found: Comparison) -> Iterator[str]:
         yield f"{result.rechecked} of {result.n} answered again by generate ({row.name}): {same}"
 
 
-def _reason(found: Comparison, tied: Sequence[str], stepped: bool) -> str:
-    if len(tied) == 1:
-        return "better than every other by more than chance"
-    if len(tied) == len(found.rows):
-        return f"the {'earliest' if stepped else 'first'}, and no other is better beyond chance"
-    return f"the {'earliest' if stepped else 'first'} of {len(tied)} that are tied"
+def _reason(facts: Mapping[str, Any], stepped: bool) -> str:
+    if facts["best_by"] == "ce":
+        why = "the lowest cross-entropy; exact match cannot tell here"
+    elif len(facts["tied"]) == 1:
+        why = "better than every other by more than chance"
+    elif stepped:
+        why = "the highest exact match, smoothed over neighbours with the help of cross-entropy"
+    else:
+        why = "the highest exact match"
+    if not facts["cheaper_ckpt"] or not stepped:
+        return why
+    return f"{why}; {facts['cheaper_ckpt']} is cheaper, within {100 * facts['cheaper_within']:.1f} points"
 
 
 def _name(found: Comparison, step: int) -> str:

@@ -91,10 +91,10 @@ def _numbers(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     em = f"{last['em_low']:.1%} to {last['em_high']:.1%}"
     yield f"| Exact match | {last['em']:.1%} | {em} | {last['n']:,} examples |"
     yield from _probabilities(last)
-    if last["em_reference"] != last["step"]:
+    if last["em_last"]:
         change = f"{last['em_change']:+.1%}"
         interval = f"{last['em_change_low']:+.1%} to {last['em_change_high']:+.1%}"
-        trend = f"Change since step {last['em_reference']:,}: {last['em_trend']}"
+        trend = f"Last {last['em_last']} evaluations against {last['em_before']} before: {last['em_trend']}"
         yield f"| {trend} | {change} | {interval} | {last['n']:,} examples |"
 
 
@@ -117,13 +117,13 @@ def _evaluations(now: Mapping[str, Any]) -> Iterator[str]:
     if len(evals) < 2:
         return
     saved = {each["step"]: each["path"] for each in now["checkpoints"]}
-    tied = now["fixed_eval"]["tied"]
+    tied, best_path = now["fixed_eval"]["tied"], now["fixed_eval"]["best_ckpt"]
     shown = evals if len(evals) <= MOST_EVALS else [evals[0], *evals[1 - MOST_EVALS :]]
     yield "| step | checkpoint | exact match | CE | ECE |"
     yield "|---:|---|---:|---:|---:|"
     for each in shown:
         path = saved.get(each["step"], "")
-        best = " (best)" if tied and path == tied[0] else " (tied)" if path in tied else ""
+        best = " (best)" if path and path == best_path else " (tied)" if path in tied else ""
         em = f"{each['em']:.1%} [{each['em_low']:.1%}, {each['em_high']:.1%}] of {each['n']}"
         yield (
             f"| {each['step']:,} | {escaped(path)}{best} | {em} "

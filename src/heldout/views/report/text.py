@@ -91,18 +91,21 @@ def _remarks(now: Mapping[str, Any]) -> Iterator[str]:
 
 def _score(history: History, now: Mapping[str, Any]) -> Iterator[str]:
     last, first = now["fixed_eval"], now["evals"][0]
-    trend = last["em_trend"]
     flat = flat_since(history)
-    since = f"plateau since step {flat.step:,}" if flat else _trend_words(last)
-    yield f"EM: {_rate(last)}, {since}"
+    since = f"plateau since step {flat.step:,}; " if flat else ""
+    yield f"EM: {_rate(last)}, {since}{last['em_says']}"
     yield f"  {_exactness(last, now['evals'])}"
     if len(now["evals"]) > 1:
         yield f"  was {_rate(first)} at step {first['step']:,}"
-    if trend == "inconclusive" and len(now["evals"]) > 1:
-        yield f"  {last['n']} examples can show a change from {last['detectable']:.1%} on"
+    if len(now["evals"]) > 1:
+        yield f"  {last['n']} examples can show a change from {100 * last['detectable']:.1f} points on"
     if last["best_ckpt"]:
-        others = ", ".join(name.replace("checkpoint", "") for name in last["tied"][1:])
+        names = [name for name in last["tied"] if name != last["best_ckpt"]]
+        others = ", ".join(name.replace("checkpoint", "") for name in names)
         yield f"  best {last['best_ckpt']}" + (f", tied with {others}" if others else "")
+    if last["cheaper_ckpt"]:
+        within = 100 * last["cheaper_within"]
+        yield f"  {last['cheaper_ckpt']} is cheaper, within {within:.1f} points"
     if len(now["evals"]) > 2:
         yield (
             f"  highest EM {last['best_em']:.1%} at step {last['best_em_step']:,}, "
@@ -152,16 +155,6 @@ def _flips(now: Mapping[str, Any]) -> Iterator[str]:
             f"  since step {flips['since']:,}: {flips['learned']} learned, "
             f"{flips['forgotten']} forgotten{where}"
         )
-
-
-def _trend_words(last: Mapping[str, Any]) -> str:
-    if last["em_reference"] == last["step"]:
-        return "the first evaluation"
-    low, high = last["em_change_low"], last["em_change_high"]
-    change = (
-        f"{last['em_change']:+.1%} [{low:+.1%}, {high:+.1%}] since step {last['em_reference']:,}"
-    )
-    return f"{last['em_trend']} ({change})"
 
 
 def _patterns(now: Mapping[str, Any]) -> Iterator[str]:

@@ -61,7 +61,9 @@ def numbers(now: Snapshot, width: int) -> Lines:
     if not last:
         return wrap(Text(f"EM   {_not_evaluated(now)}"), width, 2, "     ")
     trend = last["em_trend"]
-    if last["em_reference"] != last["step"]:
+    if not last["em_speaks"] and last["em_last"]:
+        trend = f"cannot tell; CE {last['ce_trend']}"
+    elif last["em_last"]:
         low, high = last["em_change_low"], last["em_change_high"]
         change = f"{last['em_change']:+.1%} [{low:+.1%}, {high:+.1%}]"
         trend += f" {change} since {last['em_reference']:,}" if width >= 100 else f" {change}"
