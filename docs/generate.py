@@ -104,7 +104,9 @@ def settings() -> str:
         "# Settings\n",
         NOTICE,
         "A config is a YAML file of sections: `eval.every` is `every:` under `eval:`. The environment",
-        "overrides the file (`HELDOUT_EVAL_EVERY=50`), and `--set eval.every=50` overrides both.\n",
+        "overrides the file (`HELDOUT_EVAL_EVERY=50`), and `--set eval.every=50` overrides both. A",
+        "`heldout.Monitor` takes what you give by no keyword (`every=50`) from the environment,",
+        "else the default: the sections eval, decision, signals, alerts, notify, check and output.\n",
         "| key | default | what it does |",
         "| --- | --- | --- |",
     ]

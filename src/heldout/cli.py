@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from heldout.config import BY_NAME, SETTINGS, default, from_environment, load, nearest
+from heldout.config import BY_NAME, SETTINGS, default, in_environment, load, nearest
 from heldout.derive.history import History
 from heldout.errors import ConfigError, HeldoutError
 from heldout.records import SCHEMA, Verdict, encode
@@ -573,7 +573,7 @@ def _notify_options(urls: list[str], dry_run: bool = False) -> NotifyOptions:
     """What the command line says of notifications, else the environment."""
     from heldout.views.notify.options import NotifyOptions
 
-    found = from_environment("notify")
+    found = in_environment(("notify",), defaults=True)
     given = {"notify.urls": urls or found["notify.urls"]}
     return NotifyOptions.of(
         {**found, **given, "notify.dry_run": dry_run or found["notify.dry_run"]}

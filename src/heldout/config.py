@@ -2,7 +2,7 @@
 
 A config is a YAML file of sections (`eval:` with `every: 20` sets `eval.every`). The environment
 overrides the file (`HELDOUT_EVAL_EVERY=50`), and `--set eval.every=50` overrides both. The defaults
-of `heldout.Monitor`'s keywords are the same ones.
+of `heldout.Monitor`'s keywords are the same ones, and the environment overrides them too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -404,17 +404,22 @@ def checked_alerts(alerts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(alerts)
 
 
-def from_environment(section: str) -> dict[str, Any]:
-    """The settings of one section by dotted name, from the environment, else their defaults.
+def in_environment(sections: Collection[str], defaults: bool = False) -> dict[str, Any]:
+    """The settings of some sections that the environment gives, by dotted name; `defaults` adds the others'.
 
-    Raises `ConfigError` with every mistake.
+    Raises `ConfigError` with every mistake, variables of these sections without a setting among them.
     """
-    settings = {s.name: s.default for s in SETTINGS if s.name.startswith(f"{section}.")}
-    given = [each for each in _environment(os.environ) if each[1] in settings]
-    mistakes = [(key, _problem(name, value)) for key, name, value in given]
-    if any(problem for _, problem in mistakes):
-        raise ConfigError("\n".join(f"${key}: {text}" for key, text in mistakes if text))
-    return settings | {name: _converted(name, value) for _, name, value in given}
+    of_these = {s.name: s.default for s in SETTINGS if s.name.split(".")[0] in sections}
+    given = [each for each in _environment(os.environ) if each[1] in of_these]
+    mistakes = [f"${key}: {text}" for key, name, x in given if (text := _problem(name, x))]
+    known = {_variable(setting.name) for setting in SETTINGS}
+    ours = tuple(_variable(f"{section}.") for section in sections)
+    strays = [key for key in os.environ if key.startswith(ours) and key not in known]
+    mistakes += [f"${key}: unknown variable.{nearest(key, sorted(known))}" for key in strays]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    found = {name: _converted(name, value) for _, name, value in given}
+    return of_these | found if defaults else found
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from heldout import host
+from heldout.adapters.environment import filled_in
 from heldout.adapters.steering import Steering
 from heldout.adapters.training_data import training_data
 from heldout.adapters.training_template import training_template
@@ -102,6 +103,9 @@ class Monitor(TrainerCallback):
     Add it to any Trainer: `Trainer(..., callbacks=[heldout.Monitor("fixed_eval.jsonl")])`. It writes
     `runs/<run>/journal.jsonl` and `status.json`, never changes the training, and never raises into it.
 
+    Keywords that you do not give are taken from the environment (`HELDOUT_EVAL_EVERY=50`), else they have the
+    settings' defaults.
+
     `eval_set` is a file (JSONL, JSON, CSV, TSV, Parquet), a list of dicts, a `datasets.Dataset` or a dict of
     columns; None watches without one. `every` is in optimizer steps, `margin`
     in exact match, `reference` a step to compare each evaluation with (see `heldout.config` for every
@@ -128,6 +132,7 @@ class Monitor(TrainerCallback):
     distributed run every process needs a monitor: they share the evaluation, and the main one records.
     """
 
+    @filled_in
     def __init__(
         self,
         eval_set: Source | None = None,
