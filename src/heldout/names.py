@@ -18,7 +18,7 @@ EVAL_LOSS = (
 )
 RATE = (
     *("learning_rate", "learning_rate/logged", "train/learning_rate", "lr", "train/lr"),
-    *("train_learning_rate", "train_lr", "lr/pg0", "lr-adam", "lr-adamw", "lr-sgd"),
+    *("train_learning_rate", "train_lr", "lr/pg0", "x/lr0", "lr-adam", "lr-adamw", "lr-sgd"),
 )
 SYNONYMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (LOSS, ("loss/logged",)),
@@ -38,6 +38,8 @@ HIGHER_WORDS = {
     *("acc", "em", "map", "map50", "mcc", "matthews", "pearson", "spearman", "spearmanr"),
     *("meteor", "chrf", "iou", "dice", "ndcg", "mrr", "r2", "bertscore"),
 }
+ULTRALYTICS = re.compile(r"^metrics/((?:mAP|precision|recall|accuracy)[^()]*)(?:\([BMP]\))?$")
+"""A number that Ultralytics' trainers measure on held-out images: of boxes, masks or poses."""
 LOWER = {
     *("loss", "perplexity", "ppl", "wer", "cer", "ter", "error", "mse", "mae", "rmse"),
     *("nll", "bpb", "ece", "brier"),
@@ -180,7 +182,7 @@ def metric(ours: str, theirs: str) -> Metric:
 
 def _cleaned(name: str) -> str:
     """A name as heldout's are: lower case, path-like; evaluation's numbers under `eval/`."""
-    path = re.sub(r"^metrics/(.+)\([BMP]\)$", r"eval/\1", name)  # Ultralytics': boxes, masks, poses
+    path = ULTRALYTICS.sub(r"eval/\1", name)
     path = re.sub(r"^(eval|val|valid|validation)[_/]", "eval/", path)
     parts = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in path.split("/")]
     return "/".join(filter(None, parts)) or "unnamed"

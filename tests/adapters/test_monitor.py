@@ -37,6 +37,7 @@ from heldout.folder import load
 from heldout.records import Checkpoint, Decision, EvalResult, Layers, Note, Sample, Verdict
 from heldout.signals.moment import to_host
 from heldout.store.journal import Journal, read
+from heldout.store.training_args import best_by
 from heldout.verdicts.judge import judge
 from heldout.views.snapshot import snapshot
 
@@ -796,3 +797,12 @@ def test_what_the_best_checkpoint_is_told_by_is_recorded(tmp_path: Path) -> None
         assumed["greater_is_better"] is True
     )  # the Trainer's own assumption, which is judged as one
     assert _best_by(TrainingArguments(output_dir=str(tmp_path))) == {}
+    state = tmp_path / "out" / "checkpoint-3" / "trainer_state.json"
+    state.parent.mkdir(parents=True)
+    for given in (known, {"metric_for_best_model": "wer"}, {}):
+        args = TrainingArguments(output_dir="wer", **given)  # a text that is there twice
+        torch.save(args, state.parent / "training_args.bin")
+        assert best_by(state) == _best_by(args)
+        assert best_by(tmp_path / "out" / "trainer_state.json") == _best_by(args)
+    (state.parent / "training_args.bin").write_bytes(b"no archive")
+    assert best_by(state) == {}

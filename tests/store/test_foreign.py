@@ -509,6 +509,13 @@ def test_ultralytics_names_are_known(tmp_path: Path) -> None:
     assert "'train/loss' is the sum of train/box_loss, train/cls_loss" in said(records)
 
 
+def test_older_ultralytics_names_are_known(tmp_path: Path) -> None:
+    text = "epoch,train/box_loss,train/obj_loss,metrics/mAP_0.5,val/box_loss,val/obj_loss,x/lr0\n"
+    values, _ = latest(tmp_path / "results.csv", text + "0,1.0,2.0,0.5,1.5,2.5,0.01\n")
+    assert (values["loss/logged"], values["loss/trainer_eval"]) == (3.0, 4.0)
+    assert (values["eval/map_0_5"], values["learning_rate"]) == (0.5, 0.01)
+
+
 def test_a_whole_loss_is_never_replaced_by_its_parts(tmp_path: Path) -> None:
     text = "step,loss,train/a_loss,train/b_loss\n1,9.0,1.0,2.0\n"
     values, records = latest(tmp_path / "log.csv", text)

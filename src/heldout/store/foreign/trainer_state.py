@@ -13,6 +13,7 @@ from heldout.errors import DataError
 from heldout.store.numbers import SHOWN, Numbers, step_of
 from heldout.store.reader import Log, Reader, Row
 from heldout.store.trainer import arguments, best_so_far, summary
+from heldout.store.training_args import best_by
 
 FILE_NAME = "trainer_state.json"
 
@@ -76,7 +77,7 @@ def _read_file(path: Path) -> Log:
         total_steps=total,
         last_step=reached,
         finished=bool(last_words) or 0 < total <= reached,
-        training={**said.training, **best_so_far(state)},
+        training={**best_by(path), **said.training, **best_so_far(state)},
         environment=last_words,
         checkpoints=_checkpoints(path),
         remarks=[*remarks, *numbers.remarks()],
