@@ -23,9 +23,10 @@ from playwright.sync_api import Browser, sync_playwright
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PARTS = ("core", "process", "train", "browser")
-"""Each test belongs to the last of these that fits, and they run in this order. Browser tests are last,
-since an event loop runs in the main thread from the first of them on, and no test could call
-`asyncio.run`.
+"""Each test belongs to the last of these that fits: it starts a process or a server; it trains a model, has
+one generate or takes the pretrained one; it drives the page in Chromium. They run in this order. Browser
+tests are last, since an event loop runs in the main thread from the first of them on, and no test could
+call `asyncio.run`.
 """
 SIGNS = {
     "chromium": "browser",
@@ -147,7 +148,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             count[part] += report.when == "call"
             seconds[part] += report.duration
     told = [f"{part} {count[part]} in {seconds[part]:.0f} s" for part in PARTS if seconds[part]]
-    terminalreporter.write_line(f"tests by part: {', '.join(told) or 'none'}")
+    if told:
+        terminalreporter.write_line(f"tests by part: {', '.join(told)}")
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def configured(folder: Path, tokenizer: Any) -> Path:
     return path
 
 
+@pytest.mark.train
 def test_heldout_train_says_at_ctrl_c_how_to_go_on_and_that_command_does(
     tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

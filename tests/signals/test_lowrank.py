@@ -130,8 +130,8 @@ def test_factors_that_cancel_cost_no_digits_but_those_beyond_float64(
     b, a = cast(mixed(factors(seed, out, 20, r, spread=10**spread), seed + 1, 10**gauge), dtype)
     b64, a64 = b.double(), a.double()
     cancelling = ((b64.norm() * a64.norm()) / (b64 @ a64).norm()).square().item()
-    # 1e-15 with one processor's kernels, 2.5e-15 with another's
-    assert_right((b, a), rel=max(1e-5, 5e-15 * cancelling))
+    # 7e-6 and 1e-15 with one processor's kernels, 1.3e-5 and 2.5e-15 with another's
+    assert_right((b, a), rel=max(3e-5, 5e-15 * cancelling))
 
 
 @pytest.mark.parametrize("level", ["medium", "high"])

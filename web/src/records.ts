@@ -64,6 +64,7 @@ export interface Data {
   found: Record<string, Rows>;
   strange: string;
   opening: string;
+  beyond: string;
   remarks: string[];
 }
 
@@ -214,6 +215,7 @@ export interface Verdict {
   message: string;
   action: string;
   evidence: Record<string, unknown>;
+  ends: "" | "roll-back" | "stop";
 }
 
 /** One thing to do for the next run, with the numbers that say so. */
