@@ -55,6 +55,18 @@ def test_the_held_out_loss_rises(facts_of: object, losses: list[float], states: 
     assert life(eval_loss_rise.RULE, facts_of(losses)) == states
 
 
+@pytest.mark.parametrize(
+    ("losses", "states"), [([0.6, 0.4, 0.3, 0.2], []), ([0.6, 0.4, 0.6, 0.7], ["open at 30"])]
+)
+def test_where_preferences_are_trained_the_loss_trained_on_rises_not_the_golden_answers(
+    losses: list[float], states: list[str]
+) -> None:
+    rewards = Sample(step=1, time=at(1), values={"rewards/margins": 0.1})
+    facts: Facts = [rewards, *fixed([1.3, 1.4, 1.5, 1.6]), *trainer(losses)]
+    facts.sort(key=lambda fact: getattr(fact, "step", 0))
+    assert life(eval_loss_rise.RULE, facts) == states
+
+
 def test_the_rise_names_what_to_keep() -> None:
     losses = [2.0, 1.0, 1.2, 1.3]
     alert = opened(

@@ -271,6 +271,14 @@ def test_a_spike_of_a_superseded_attempt_hides_no_gradients(start: int, told: bo
     assert (46 in opened_) is told
 
 
+def test_a_norm_that_is_usual_for_a_run_is_no_explosion() -> None:
+    """A few examples make the loss of a reward model that has nearly learned its task."""
+    usual = [*ONE[:20], 9.9, *ONE[:6], 9.9, *ONE[:12], 13.0]
+    moved = [*CALM, 2.0]
+    assert life(grad_explosion.RULE, gradients(usual[-len(moved) :], moved)) == ["pending at 41"]
+    assert life(grad_explosion.RULE, gradients([*ONE, 13.0], moved)) == ["open at 41"]
+
+
 def test_gradients_near_a_loss_of_zero_do_not_alert() -> None:
     quiet = [0.0005] * 40 + [0.01]
     assert life(grad_explosion.RULE, gradients([*ONE, 50.0], quiet)) == ["pending at 41"]

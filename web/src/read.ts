@@ -26,6 +26,6 @@ export function isOpen(alert: Alert): boolean {
 }
 
 /** Whether it is known when training will be done, and it is not yet. */
-export function isLeft({ throughput: { eta_seconds: left } }: Pick<Snapshot, "throughput">): boolean {
-  return left !== undefined && toNumber(left) > 0;
+export function isLeft({ state, throughput: { eta_seconds: left } }: Pick<Snapshot, "state" | "throughput">): boolean {
+  return (state === "running" || state === "starting") && left !== undefined && toNumber(left) > 0;
 }

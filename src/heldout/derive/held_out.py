@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from heldout.derive.eval_curve import loss_curves
 from heldout.derive.history import History
+from heldout.derive.schedule import rewarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,12 @@ def held_out(history: History) -> HeldOut:
 
 
 def held_out_by_set(history: History) -> dict[str, HeldOut]:
-    """Return the held-out losses by evaluation set; "" is the fixed set, or the only one."""
-    if history.evals:
+    """Return the held-out losses by evaluation set; "" is the fixed set, or the only one.
+
+    Where preferences or rewards are trained on, the cross-entropy of the golden answers may rise while
+    they are said more often: there the Trainer's own evaluation, of the loss trained on, counts alone.
+    """
+    if history.evals and not rewarded(history):
         return {"": history.remember("held-out losses", lambda: _fixed(history))}
     return {
         curve.chosen.scope: HeldOut(curve.steps, curve.losses) for curve in loss_curves(history)

@@ -153,7 +153,7 @@ function Row({ run, now, chosen, toggle, edit, find }: {
           </span>
         )}
       </th>
-      <td role="cell" data-label="State"><span class={`state state-${stateOf(run)}`}><StateSign state={stateOf(run)} /> {run.state}</span>{stateOf(run) !== run.state && <span class="sub">not to be used</span>}</td>
+      <td role="cell" data-label="State"><span class={`state state-${stateOf(run)}`}><StateSign state={stateOf(run)} /> {run.state}</span>{stateOf(run) !== run.state && <span class="sub">went wrong</span>}</td>
       <td role="cell" data-label="Steps" class="number">
         {formatNumber(run.step)}{total > 0 && <span class="sub-inline"> of {formatNumber(total)}</span>}
         {total > 0 && <progress max={total} value={Math.min(run.step, total)} aria-label={`Steps of ${run.id}`} />}

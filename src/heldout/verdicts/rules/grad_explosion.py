@@ -2,7 +2,8 @@
 
 Checks: the gradient norm is above `ratio` times the median of the eight before it, by more than `noise`
 times the noise of its logarithm. That alone is noted as pending. It opens when the loss moves too (by more
-than `loss_noise` times its own noise within the last eight rows), or when `times` of the last 50 norms are
+than `loss_noise` times its own noise within the last eight rows) and the jump of the logarithm is more than
+`tail` times the second largest lately, or when `times` of the last 50 norms are
 so large; gradients within 50 steps after a loss spike that was told are part of it. It resolves when eight
 rows have passed without one.
 
@@ -42,6 +43,9 @@ class Limits:
     """The jump of the norm's logarithm in units of its noise: as for a loss spike."""
     loss_noise: float = 5.0
     """How far the loss must have moved, in units of its noise: pure noise stays below 6 in 3,000 steps."""
+    tail: float = 1.25
+    """Norms of this size are usual where the loss is made by a few examples, as late in the training of
+    reward models and classifiers (docs/alerts.md)."""
     times: int = 3
     """Explosions among the last 50 norms that alert without a moving loss."""
     rows: int = 16
@@ -64,7 +68,8 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return []
     loss = history.fold(history.loss, LossTrail)
     moved = 0.0 if loss.near_zero else max(loss.residuals(NEAR), default=0.0) / loss.noise
-    opens = not moved <= limits.loss_noise or sum(lately) >= limits.times
+    unusual = not max(near) <= limits.tail * trail.tail()
+    opens = (unusual and not moved <= limits.loss_noise) or sum(lately) >= limits.times
     norms = history.columns.get("grad/norm").tail(NEAR)
     text = (
         f"The gradient norm exploded: {max(norms):.3g}, {math.exp(max(near)):.0f} times its "

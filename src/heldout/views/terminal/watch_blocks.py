@@ -72,10 +72,11 @@ def numbers(now: Snapshot, width: int) -> Lines:
     ce = f"{last['ce']:.3f} [{last['ce_low']:.3f}, {last['ce_high']:.3f}] nats"
     ece = f"{last['ece']:.3f} [{last['ece_low']:.3f}, {last['ece_high']:.3f}]"
     risen = ", rose > 20 %" if last["ece_rise"] else ""
+    word = f"{last['calibration']}; " if last["calibration"] else ""
     rows = [
         ("EM", rate(last), "em", trend),
         ("CE", ce, "ce", ""),
-        ("ECE", ece, "ece", f"chance alone {last['ece_null']:.3f}{risen}"),
+        ("ECE", ece, "ece", f"{word}chance alone {last['ece_null']:.3f}{risen}"),
     ]
     room = max(len(value) for _, value, _, _ in rows)
     lines = []
@@ -211,8 +212,15 @@ def _interval(value: float, low: float, high: float, width: int) -> str:
     return "".join(row)
 
 
+TRAINED = " training"
+"""The head of the column that says which share of the training rows is of a pattern."""
+
+
 def heatmap(now: Snapshot) -> Block:
-    """Exact match by pattern and answer length, with n; too few examples to know say so."""
+    """Exact match by pattern and answer length, with n; too few examples to know say so.
+
+    Where the training rows were counted, each pattern's share of them stands at the end.
+    """
     matrix = now["bucket_matrix"]
 
     def draw(width: int, height: int) -> Lines:
@@ -221,9 +229,11 @@ def heatmap(now: Snapshot) -> Block:
             return [heading(title, width), Text(_not_evaluated(now), style="dim")][:height]
         rows = sorted(matrix["rows"], key=lambda row: (row["em"] is None, row["em"] or 0.0))
         first = min(max(len(_pattern(row["pattern"])) for row in rows), max(8, width // 4)) + 1
-        bins, each, dropped = _columns(matrix, width - first)
+        counted = any(row["train_share"] is not None for row in rows)
+        bins, each, dropped = _columns(matrix, width - first - (len(TRAINED) if counted else 0))
         note = "EM, n" + (f"; {dropped} rarer lengths left out" if dropped else "")
         head = " " * first + "".join(f"{name:<{each}}" for name in [*bins, "all"])
+        head += TRAINED if counted else ""
         lines = [heading(title, width, note), Text(head, style="dim", no_wrap=True)]
         room = height - len(lines)
         more = len(rows) - room
@@ -233,6 +243,8 @@ def heatmap(now: Snapshot) -> Block:
             line = Text(f"{name:<{first}}", no_wrap=True)
             for cell in [*(cells.get((row["pattern"], name)) for name in bins), row]:
                 line.append_text(_cell(cell, each))
+            if counted:
+                line.append(f"{row['train_share']:>{len(TRAINED)}.1%}", "dim")
             lines.append(line)
         if more > 0:
             lines.append(Text(f"and {more + 1} patterns with higher EM", style="dim"))
