@@ -1,7 +1,8 @@
 """The loss, the weights, the gradient or the held-out score is NaN or infinite, or the loss is exactly zero.
 
 Checks: the loss of each step as the model computed it, read before the Trainer's
-`logging_nan_inf_filter` replaces it, or the logged one where only that is known; the trained weights; the
+`logging_nan_inf_filter` replaces it, or the logged one where only that is known (with the model's own
+cross-entropy beside it, where another loss is trained); the trained weights; the
 gradient norm; the held-out logits and the Trainer's own evaluation loss. One NaN is enough. It resolves after
 `quiet` steps in a row without one. A loss of exactly 0 counts when its gradient norm is not finite, which is
 a hidden NaN, when a step's own loss and gradient are both 0, or `zeros` times in a row. It does not count
@@ -36,6 +37,8 @@ from heldout.stats.sound import Soundness
 from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
 
 OWN = "loss/step"
+BESIDE = "ce/step"
+"""The model's own loss where another one is trained."""
 LABELS = "throughput/label_tokens"
 OUTSIDE = "the loss is computed outside the model, where it cannot be seen"
 NOTHING = ": no token is being trained on"
@@ -68,6 +71,10 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         bad = sum(not math.isfinite(value) for value in recent)
         evidence = {"first_step": loss.first_bad, "bad_steps": bad, "of_last": len(recent)}
         return [_critical(history, text, evidence)]
+    beside = history.fold(BESIDE, Soundness)
+    if beside.since_bad < limits.quiet:
+        text = f"The model's cross-entropy is NaN/Inf (first at step {beside.first_bad})"
+        return [_critical(history, text, {"first_step": beside.first_bad})]
     poisoned = history.columns.get("weights/non_finite")
     if len(poisoned) and not poisoned.last <= 0:
         tensors = int(poisoned.last)
@@ -102,7 +109,8 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return _zeros(history, loss, norms, limits)
     if norms.bad_in_a_row and norms.finite:
         return [_gradients(history, norms, limits)]
-    if history.loss != OWN and history.run and not history.run.source:
+    hidden = history.loss != OWN and not beside.finite
+    if hidden and history.run and not history.run.source:
         return NotChecked(OUTSIDE)
     return []
 
