@@ -27,6 +27,8 @@ def only(row: dict[str, Any], **options: Any) -> Any:
 def test_every_format_says_what_its_rows_are_and_what_becomes_of_them() -> None:
     assert all(each.fields and each.rule.endswith(".") for each in formats())
     assert len({each.rank for each in formats()}) == len(formats())
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    assert [each.name for each in formats() if f"| {each.fields} | {each.rule} |" not in page] == []
 
 
 QUESTIONS: list[tuple[dict[str, Any], str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from heldout.evals.overlap import digest
 from heldout.records import EvalSet, Run
+from heldout.views.web import set_file
 from heldout.views.web.app import create_app
 from heldout.views.web.examples import _shared
 from heldout.views.web.set_file import SetFile
@@ -62,6 +64,22 @@ def test_what_is_no_file_of_rows_is_no_set(tmp_path: Path, path: str) -> None:
     assert found.found == {}
     assert found.missing
     assert str(tmp_path) not in found.missing
+
+
+def test_rows_given_in_memory_are_said_to_stand_in_no_file(tmp_path: Path) -> None:
+    found = SetFile().texts(on(""), ["0" * 16], tmp_path)
+    assert found.missing.startswith("the set was given in memory and stands in no file")
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_file, "MOST_BYTES", 1000)
+    bomb = tmp_path / "bomb.jsonl.gz"
+    bomb.write_bytes(gzip.compress(b"0" * 50_000))
+    assert bomb.stat().st_size < 1000
+    found = SetFile().texts(on(str(bomb)), ["0" * 16], tmp_path)
+    assert found.missing == "the set's file cannot be read any more"
 
 
 def test_a_pipe_in_the_files_place_is_not_waited_for(tmp_path: Path) -> None:

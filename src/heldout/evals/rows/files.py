@@ -45,9 +45,9 @@ ENCODINGS = (
 """Marks at the beginning; UTF-32's little-endian one begins with UTF-16's."""
 
 
-def parsed(path: Path) -> Parsed:
-    """Each row of a file with its number."""
-    data = _unpacked(path, _bytes(path))
+def parsed(path: Path, most_bytes: int = MOST_UNPACKED) -> Parsed:
+    """Each row of a file with its number; gzip may unpack to `most_bytes`."""
+    data = _unpacked(path, _bytes(path), most_bytes)
     names = path.name.lower().removesuffix(".gz")
     if data.startswith(b"PAR1"):
         return _parquet(path, data)
@@ -67,16 +67,16 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _unpacked(path: Path, data: bytes) -> bytes:
+def _unpacked(path: Path, data: bytes, most_bytes: int) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:
         with gzip.open(io.BytesIO(data)) as packed:
-            found = packed.read(MOST_UNPACKED + 1)
+            found = packed.read(most_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: its gzip data is damaged: {error}") from error
-    if len(found) > MOST_UNPACKED:
-        raise DataError(f"{path}: it unpacks to more than {MOST_UNPACKED >> 30} GiB. Unpack it.")
+    if len(found) > most_bytes:
+        raise DataError(f"{path}: it unpacks to more than {most_bytes:,} bytes. Unpack it.")
     return found
 
 

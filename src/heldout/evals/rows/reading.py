@@ -25,6 +25,7 @@ from heldout.evals.rows.fields import (
     sound,
     written,
 )
+from heldout.evals.rows.files import MOST_UNPACKED
 from heldout.evals.rows.format import Conversation, Format
 from heldout.evals.rows.messages import WEIGHTS, is_off, refuse_media
 from heldout.evals.rows.row import DETECT, Keys, Message, Row
@@ -79,18 +80,24 @@ def unused(fields: Sequence[Field]) -> str:
     )
 
 
-def read(source: Source, keys: Keys = DETECT, turns: str = "last") -> Reading:
+def read(
+    source: Source,
+    keys: Keys = DETECT,
+    turns: str = "last",
+    most_bytes: int = MOST_UNPACKED,
+) -> Reading:
     """Return the usable rows of a source, and a sentence for each row that is not usable.
 
     With `turns` "last" a conversation is one row and its last message is the golden response. With
     "all" each assistant turn that answers something is a row of its own, with what came before as
     its prompt; rows of one line then share a group, unless the source gives one.
 
-    Raises `DataError` if the source cannot be read, `ConfigError` for other turns.
+    Raises `DataError` if the source cannot be read or unpacks to more than `most_bytes`,
+    `ConfigError` for other turns.
     """
     if turns not in TURNS:
         raise ConfigError(f"{keys.section}.turns must be 'last' or 'all', found {turns!r}")
-    place, found = records(source)
+    place, found = records(source, most_bytes)
     rows: list[Row] = []
     left_out: list[str] = []
     seen: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from typing import Any
 
 from heldout.errors import DataError
 from heldout.evals.rows.fields import MESSAGE_KEYS, PROMPT_KEYS, RESPONSE_KEYS
-from heldout.evals.rows.files import parsed
+from heldout.evals.rows.files import MOST_UNPACKED, parsed
 
 Source = str | Path | Sequence[Mapping[str, Any]] | Mapping[str, Any] | Any
 """A path; a list of dicts; a `datasets.Dataset`; a dict of columns, or of one split's rows."""
@@ -38,10 +38,10 @@ class Place:
         return f"{self.shown}:{number}" if self.shown else f"row {number}"
 
 
-def records(source: Source) -> tuple[Place, Records]:
+def records(source: Source, most_bytes: int = MOST_UNPACKED) -> tuple[Place, Records]:
     """Open a source; raises `DataError` where it cannot be read at all."""
     if isinstance(source, str | Path):
-        place, found = str(source), parsed(Path(source))
+        place, found = str(source), parsed(Path(source), most_bytes)
         rows = _of_file(place, found)
         first = [next(rows, None)]  # what is wrong with the whole file is told now
         return Place(place), (each for part in (first, rows) for each in part if each is not None)

@@ -15,7 +15,7 @@ from typing import Any
 
 from heldout.errors import HeldoutError
 from heldout.evals.overlap import content_id
-from heldout.evals.rows import TURNS, Keys, Message, read_rows
+from heldout.evals.rows import TURNS, Keys, Message, read
 from heldout.records import Run
 
 MOST_BYTES = 1 << 28
@@ -102,7 +102,7 @@ def _read(path: Path, run: Run, ids: Collection[str]) -> Texts:
     keys, turns = _settings(run)
     wanted = set(ids)
     try:
-        rows, _ = read_rows(path, keys, turns)
+        rows = read(path, keys, turns, MOST_BYTES).rows
     except HeldoutError:
         return Texts(found={}, missing="the set's file cannot be read any more")
     found = {}
