@@ -257,7 +257,8 @@ def test_a_bad_line_is_named_with_what_would_work(tmp_path: Path, line: object, 
 def test_a_mapped_field_that_is_missing_names_its_setting(tmp_path: Path) -> None:
     said = complaint(tmp_path, {**GOOD, "gold": "a"}, keys=Keys(response="golt", section="data"))
     assert "'golt', which data.response_key names, is missing." in said
-    assert said.endswith("Did you mean 'gold'? (data.response_key: gold)")
+    remedy = "(data.response_key: gold; heldout check --response-key gold)"
+    assert said.endswith(f"Did you mean 'gold'? {remedy}")
 
 
 def test_a_mapped_field_of_references_must_hold_texts(tmp_path: Path) -> None:

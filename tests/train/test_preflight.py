@@ -491,3 +491,18 @@ def test_sets_with_different_arguments_of_the_template_are_an_error(tmp_path: Pa
     # An answer that the model is asked for with a closed block of thoughts is trained behind one.
     shown = [span.text for span in found.examples[0].spans if span.trained]
     assert shown == ["1<|im_end|>\n"]
+
+
+def test_training_rows_with_a_token_beyond_the_embedding_are_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tiny.model().save_pretrained(folder)
+    larger = tiny.tokenizer()
+    larger.add_tokens([f"<label-{i}>" for i in range(200)])
+    larger.save_pretrained(folder)
+    rows = [*tiny.rows(20), {"prompt": "Which?", "response": "<label-150>"}]
+    found = checked(tmp_path, folder, rows, tiny.rows(30)[25:])
+    assert levels(found)["data-no-embedding"] == "error"
+    (finding,) = [each for each in found.findings if each.rule == "data-no-embedding"]
+    assert "line 21" in finding.message
+    assert "'<label-150>' has no embedding, the model has 400 (0 to 399)" in finding.message
+    assert "model.resize_token_embeddings(len(tokenizer))" in finding.action

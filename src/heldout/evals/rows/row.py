@@ -25,8 +25,8 @@ class Keys:
 
     def remedy(self, what: str, key: str) -> str:
         """How to say that `key` holds the prompt or the response."""
-        flag = f"; --{what}-key {key}" if self.section == "eval" else ""
-        return f"({self.section}.{what}_key: {key}{flag})"
+        command = "heldout check " if self.section == "data" else ""
+        return f"({self.section}.{what}_key: {key}; {command}--{what}-key {key})"
 
 
 DETECT = Keys()
