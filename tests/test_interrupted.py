@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from heldout.store.journal import read
 from heldout.verdicts.judge import Judge
 from heldout.views.report.data import exit_code
 from heldout.views.report.text import verdict_lines
+from heldout.views.snapshot import snapshot
 
 CTRL_C = """
 from pathlib import Path
@@ -157,7 +159,7 @@ def test_what_was_never_evaluated_is_not_called_worthless() -> None:
     flat = [fact for i in range(4) for fact in evaluation(10 * i, score(180, 200))]
     found = judged(run(), *flat, checkpoint(10), sample(37), note(37, "finished"))
     assert found.decision is not None
-    assert "the 7 steps since step 30 were not evaluated" in found.decision.reason
+    assert "7 steps since step 30 not evaluated" in found.decision.reason
     assert found.decision.evidence["steps_unknown"] == 7
     assert found.decision.evidence["steps_wasted"] == 30 - found.decision.evidence["best_step"]
 
@@ -190,27 +192,24 @@ def test_a_stalled_trainer_is_not_told_to_continue() -> None:
     assert exit_code(found) == 1
 
 
+def flat_since_5() -> list[AnyRecord]:
+    looks = [fact for i in range(1, 10) for fact in evaluation(5 * i, score(1_800, 2_000))]
+    start = evaluation(0, score(600, 2_000), ce=1.5)
+    return [run(learning_rate="constant"), *start, *looks, checkpoint(45)]
+
+
 def test_a_run_that_was_flat_when_it_was_cut_short_need_not_go_on() -> None:
-    flat = [fact for i in range(4) for fact in evaluation(10 * i, score(1_800, 2_000))]
-    found = judged(
-        run(learning_rate="constant"),
-        *flat,
-        checkpoint(30),
-        note(30, "failed", "KeyboardInterrupt"),
-    )
+    found = judged(*flat_since_5(), note(45, "failed", "KeyboardInterrupt"))
     assert found.decision is not None
     assert found.decision.action == "stop"
-    assert found.decision.reason.startswith("interrupted at step 30 of 100 (Ctrl-C)")
+    assert found.decision.reason.startswith("interrupted at step 45 of 100 (Ctrl-C)")
     assert "plateau" in found.decision.reason
+    assert "go on with" not in found.decision.reason
 
 
 def test_a_stop_that_was_wanted_is_no_interruption() -> None:
-    flat = [fact for i in range(1, 5) for fact in evaluation(10 * i, score(1_800, 2_000))]
-    start = evaluation(0, score(600, 2_000), ce=1.5)
-    stop = note(40, "stop", "the training is stopped, as decided")
-    found = judged(
-        *[run(learning_rate="constant"), *start, *flat, checkpoint(40), stop, note(40, "finished")]
-    )
+    stop = note(45, "stop", "the training is stopped, as decided")
+    found = judged(*flat_since_5(), stop, note(45, "finished"))
     assert "plateau" in {verdict.rule for verdict in found.verdicts if verdict.state == "open"}
     assert "Done." in "\n".join(verdict_lines(found))
     assert exit_code(found) == 0
@@ -224,9 +223,11 @@ def test_headline_and_alert_of_a_nan_run_name_the_same_checkpoint() -> None:
     best = found.decision.checkpoint
     assert best in found.decision.reason
     text = "\n".join(verdict_lines(found))
-    others = {f"checkpoint-{step}" for step in (10, 20, 30)} - {best}
-    decided = text[text.index("Stop and roll back") :]
-    assert not [name for name in others if name in decided]
+    used = re.findall(r"(?:Use|Resume from) (checkpoint-\d+)", text)
+    assert set(used) == {best}
+    assert len(used) == 2
+    (alert,) = [x for x in snapshot(found)["alerts"] if x["rule"] == "loss-not-finite"]
+    assert f"Resume from {best} " in alert["action"]
     assert "the recommended checkpoint" not in text
 
 

@@ -131,8 +131,9 @@ def _spent(budget: dict[str, Any]) -> str:
         of = "the one evaluation" if num == 1 else f"none of the {num} evaluations"
         parts.append(f"{of} since step {step:,} was {'no ' if num == 1 else ''}better")
     if budget.get("steps_unknown", 0) > 0:
+        many = "step" if budget["steps_unknown"] == 1 else "steps"
         parts.append(
-            f"the {budget['steps_unknown']:,} steps since step {budget['last_step']:,} were not evaluated"
+            f"{budget['steps_unknown']:,} {many} since step {budget['last_step']:,} not evaluated"
         )
     return "; ".join(parts)
 
