@@ -268,3 +268,25 @@ def test_token_entropy_lies_between_certain_and_uniform() -> None:
     assert compute_token_entropy(certain) == 0.0
     assert 0 < compute_token_entropy(torch.randn(4, 9, 50)) < math.log(50)
     assert math.isnan(compute_token_entropy(torch.tensor([[math.nan, 0.0]])))
+
+
+@pytest.mark.parametrize(
+    ("logged", "name"),
+    [
+        ([2.0, 2.1, 1.9, 2.0], "loss/step"),
+        ([8.0, 8.1, 7.9, 8.0], "loss/step"),  # summed over micro-batches, which loss-scale tells
+        ([0.0, 0.0, 0.0, 0.0], "loss/step"),  # a NaN that the Trainer hides
+        ([2.6, 2.0, 2.7, 2.6], "loss/step"),
+        ([2.6, 2.5, 2.7, 2.6], "ce/step"),  # a penalty beside the model's own loss
+    ],
+)
+def test_a_loss_that_is_only_a_part_of_what_the_trainer_logs_is_not_judged(
+    logged: list[float], name: str
+) -> None:
+    signal = streaming()
+    for value in logged:
+        for _ in range(2):
+            signal.forward(batch([[0, 5, 5]], loss=2.0))
+            found = read(signal)
+        signal.log({"loss": value})
+    assert name in found
