@@ -82,6 +82,13 @@ def test_a_collapse_is_a_fall_at_its_second_evaluation_and_no_plateau() -> None:
     assert not stopping(dead_KN, ce_KN).flat
 
 
+def test_one_bad_evaluation_or_a_fall_that_is_made_up_for_ends_nothing() -> None:
+    rng = np.random.default_rng(7)
+    for em in ([0.5, 0.55, 0.6, 0.6, 0.6, 0.45, 0.6], [0.5, 0.55, 0.6, 0.6, 0.47, 0.53, 0.59]):
+        scores_KN, ce_KN = simulated(rng, em, 1000)
+        assert not any(stopping(scores_KN[:k], ce_KN[:k]).fell for k in range(2, 8))
+
+
 def test_too_few_evaluations_or_examples_say_nothing() -> None:
     for shape in ((1, 50), (5, 50), (8, 0), (8, 1)):
         found = stopping(np.ones(shape), np.ones(shape))
