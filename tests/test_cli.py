@@ -46,7 +46,7 @@ def test_report_prints_the_verdict_with_n_and_interval(tmp_path: Path) -> None:
     done = heldout("report", recorded(tmp_path / "r", HEALTHY))
     assert done.returncode == 0
     assert "r: finished at step 10 of 100" in done.stdout
-    assert "EM: 80.0% [71.1%, 86.7%] of 100, improving (+70.0%" in done.stdout
+    assert "EM: 80.0% [71.1%, 86.7%] of 100, improving: +70.0 points" in done.stdout
     assert "was 10.0%" in done.stdout
     assert "best checkpoint-10" in done.stdout
     assert "ACTION: Done. Use checkpoint-10." in done.stdout
