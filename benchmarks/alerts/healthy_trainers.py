@@ -184,7 +184,7 @@ def grpo(folder: Path, seed: int) -> Any:
             GRPOConfig,
             folder,
             seed,
-            learning_rate=3e-4,
+            learning_rate=1e-3,
             num_generations=8,
             max_completion_length=letters.LENGTH + 2,
             eval_strategy="no",
