@@ -368,6 +368,18 @@ def test_a_path_is_recorded_from_the_root_and_rows_in_memory_have_none(
     assert given.examples[0].row.place == "row 1"
 
 
+def test_reasoning_that_the_template_does_not_write_is_told(tokenizer: Any) -> None:
+    row = {"messages": [asked("1+1?"), answer("2") | {"reasoning_content": "one and one"}]}
+    (said,) = load([row], tokenizer).about.remarks
+    assert said.startswith(
+        "1 of 1 answers come with reasoning that the chat template does not write"
+    )
+    writes = tiny.TEMPLATE.replace(
+        "{{ m['content'] }}", "{{ m.reasoning_content }}{{ m['content'] }}"
+    )
+    assert load([row], tiny.tokenizer(writes)).about.remarks == []
+
+
 def test_a_column_that_names_the_data_set_is_no_cluster_unless_you_say_so(tokenizer: Any) -> None:
     rows = [{**row, "source": i % 3} for i, row in enumerate(tiny.rows(30))]
     assert {each.row.group for each in load(rows, tokenizer).examples} == {""}

@@ -296,6 +296,19 @@ def test_plateau_is_flat_where_the_learning_rate_promises_no_more(
     assert found(plateau.RULE, facts) == state
 
 
+@pytest.mark.parametrize("name", ["reward", "rewards/margins"])
+def test_there_is_no_plateau_while_the_reward_that_is_trained_still_rises(name: str) -> None:
+    def judged(slope: float) -> str:
+        noise = (0.0, 0.3, -0.2, 0.1, -0.3, 0.2)
+        steps: Facts = [
+            sample(i, **{name: slope * i + noise[i % 6], "learning_rate": 1.0}) for i in range(80)
+        ]
+        return found(plateau.RULE, [run(learning_rate="constant"), *steps, *evaluations(*FLAT)])
+
+    assert judged(0.05) == "fine"
+    assert judged(0.0) == "warning"
+
+
 def test_plateau_says_since_when_and_which_checkpoint() -> None:
     facts = [run(), *evaluations(*FLAT), checkpoint(10), checkpoint(20)]
     alert = finding(plateau.RULE, facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from heldout.derive.history import History
@@ -16,6 +17,10 @@ SPREAD = "reward_std"
 GUESS = 0.5
 SURE = 3.0
 """Standard errors that a sign must exceed."""
+STILL = 2.0
+"""The same for a reward that goes on rising, which only puts off a decision."""
+FEW = 5
+"""Values that each half of a stretch must have."""
 
 
 def policy_reward(history: History) -> str:
@@ -43,3 +48,20 @@ def prefers(history: History, rows: int) -> bool:
         if right.n >= rows and right.later - GUESS > SURE * right.error_of_later:
             return True
     return False
+
+
+def reward_rises(history: History, since: int) -> bool:
+    """Whether the reward that is trained (a policy's, or a preference's margin) still rises since a step.
+
+    The later half of its values from there on is surely above the half before.
+    """
+    names = [policy_reward(history), *MARGINS]
+    name = next((name for name in names if name and len(history.columns.get(name))), "")
+    recent = Rise()
+    for value in history.columns.get(name).since(since) if name else ():
+        recent.add(0, value)
+    half = recent.n // 2
+    if half < FEW:
+        return False
+    rise = recent.mean(half, recent.n) - recent.mean(0, half)
+    return rise > STILL * recent.noise * math.sqrt(2 / half)

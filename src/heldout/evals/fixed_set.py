@@ -47,6 +47,8 @@ class Example:
     """What the template puts in front of the answer, which texts are compared without."""
     opening: tuple[int, ...] = ()
     """The marks that the prompt ends with, in front of the answer; () where there are none."""
+    unwritten: bool = False
+    """Whether the chat template leaves out the reasoning that the answer comes with."""
     unlike: str = ""
     """How the prompt that is served differs from the one that is trained; "" where it does not."""
 
@@ -166,6 +168,12 @@ def _remarks(examples: Sequence[Example], too_long: int, shared: Overlap) -> lis
             f"{too_long} of {n + too_long} examples are longer than the model or eval.max_tokens "
             "allows: left out, not cut"
         )
+    unwritten = sum(example.unwritten for example in examples)
+    if unwritten:
+        found.append(
+            f"{unwritten} of {n} answers come with reasoning that the chat template does not write: it is "
+            "neither trained nor scored. Use a template that writes it, or put it into the answer's text"
+        )
     if shared.same:
         found.append(
             f"{len(shared.same)} of {n} examples are also in the training set, ignoring case and "
@@ -241,6 +249,7 @@ def _encode(row: Row, renderer: Renderer) -> Example:
         end=found.end,
         thinking=found.thinking,
         opening=found.opening,
+        unwritten=found.unwritten,
         unlike=found.unlike,
     )
 

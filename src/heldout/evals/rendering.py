@@ -20,6 +20,7 @@ from typing import Any
 from heldout.errors import DataError, ModelError
 from heldout.evals.marks import MARK
 from heldout.evals.rows import Message, Row
+from heldout.evals.rows.fields import REASONS
 from heldout.evals.thinking import CLOSE, OPEN, THOUGHT, Thinking, around
 
 TRAINED, SERVED = "trained", "served"
@@ -55,6 +56,8 @@ class Rendered:
     thinking: Thinking
     opening: tuple[int, ...] = ()
     """The marks that the prompt ends with, in front of the answer; () where the template writes none."""
+    unwritten: bool = False
+    """Whether the template leaves out the reasoning that the answer comes with."""
     unlike: str = ""
     """How the prompt that is served differs from the one that is trained; "" where it does not."""
 
@@ -129,6 +132,7 @@ class Renderer:
             end=end,
             thinking=self._thinking_of(row),
             opening=self._opening(row, prompt_ids),
+            unwritten=any(reason not in whole for reason in _reasoning(row)),
             unlike=unlike,
         )
 
@@ -228,7 +232,7 @@ class Renderer:
         """What the template puts in front of an answer, without thoughts and around them."""
         question = {"role": "user", "content": "?"}
         plain = {"role": "assistant", "content": MARK}
-        reasons = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), THOUGHT)
+        reasons = dict.fromkeys(REASONS, THOUGHT)
         template = self.style.training_template
         try:
             asked = self._apply(row, [question], template, generate=True)
@@ -244,6 +248,12 @@ class Renderer:
             return repr("…" + self.tokenizer.decode(ids, skip_special_tokens=False)[-SHOWN:])
 
         return f"the answer is trained behind {end(trained)} and served behind {end(served)}"
+
+
+def _reasoning(row: Row) -> list[str]:
+    """The reasoning beside the answer, which most templates do not write."""
+    found = [row.messages[-1].get(name) for name in REASONS]
+    return [text.strip() for text in found if isinstance(text, str) and text.strip()]
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:
