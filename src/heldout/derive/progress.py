@@ -14,6 +14,7 @@ from heldout.derive.history import History
 from heldout.derive.schedule import budget
 from heldout.derive.scores import scores
 from heldout.records import EvalResult
+from heldout.stats.change import CE_LEAST
 from heldout.stats.keep import cheaper, choose
 from heldout.stats.progress import Progress, progress
 from heldout.stats.tied import tied_set
@@ -149,7 +150,8 @@ def _ce_words(facts: dict[str, Any]) -> str:
     span = (
         f"{facts['ce_change']:+.3f} [{facts['ce_change_low']:+.3f}, {facts['ce_change_high']:+.3f}]"
     )
-    return f"CE {facts['ce_trend']} ({span})"
+    small = f", by less than {CE_LEAST:.0%}" if facts["ce_trend"] == "flat" else ""
+    return f"CE {facts['ce_trend']}{small} ({span})"
 
 
 def flat_since(history: History) -> EvalResult | None:

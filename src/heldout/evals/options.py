@@ -49,7 +49,7 @@ class EvalOptions:
         """
         chosen = {each.name: settings[f"eval.{each.name}"] for each in fields(cls)}
         if chosen["template_kwargs"] is None:
-            chosen["template_kwargs"] = settings["data.template_kwargs"]
+            chosen["template_kwargs"] = settings["data.template_kwargs"] or None
         return cls(**chosen)
 
     @property

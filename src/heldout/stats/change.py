@@ -114,7 +114,7 @@ def last_change(
     one alone, so that an earlier rise does not hide it, and the last evaluation must be low by itself. A
     plateau is an interval inside the `margin` (None: what this set can show) while cross-entropy does
     not surely fall. Where exact match cannot tell, it is a plateau only where cross-entropy is surely
-    flat. The rest is inconclusive, and its interval says what is excluded. With `pinned`, the index of an
+    flat and does not fall however slowly. The rest is inconclusive, and its interval says what is excluded. With `pinned`, the index of an
     evaluation, the last one is compared with that one alone.
     """
     looks = len(score_KN)
@@ -138,8 +138,9 @@ def last_change(
     if not last:
         pass
     elif not can_tell or not _moved(score_KN, reference, last, before):
-        trend = "plateau" if motion == "flat" else trend
         can_tell = False
+        falls = ce is not None and ce.interval(z)[1] < 0  # however slowly
+        trend = "plateau" if motion == "flat" and not falls else trend
     elif low > 0:
         trend = "improving"
     elif high < 0:

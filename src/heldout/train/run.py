@@ -91,7 +91,8 @@ def train(
         patterns=patterns,
         runs=settings["output.runs"],
         run=name,
-        config=nested(settings) | {"skipped_training_lines": reading.left_out + unfit},
+        config=nested({**settings, "eval.template_kwargs": options.template_kwargs})
+        | {"skipped_training_lines": reading.left_out + unfit},
         train_patterns=count_patterns(rows, patterns),
         train_rows=rows,
         check_data=settings["check.data"],
