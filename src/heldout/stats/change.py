@@ -114,8 +114,8 @@ def last_change(
     one alone, so that an earlier rise does not hide it, and the last evaluation must be low by itself. A
     plateau is an interval inside the `margin` (None: what this set can show) while cross-entropy does
     not surely fall. Where exact match cannot tell, it is a plateau only where cross-entropy is surely
-    flat and does not fall however slowly. The rest is inconclusive, and its interval says what is excluded. With `pinned`, the index of an
-    evaluation, the last one is compared with that one alone.
+    flat and does not fall however slowly. The rest is inconclusive, and its interval says what is
+    excluded. With `pinned`, the index of an evaluation, the last one is compared with that one alone.
     """
     looks = len(score_KN)
     comparisons = price(looks, planned)
