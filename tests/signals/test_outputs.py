@@ -259,6 +259,7 @@ def test_micro_batches_of_a_tagger_weigh_by_their_labels_whatever_the_trainer_di
                 items=6,
             )
         )
+        outputs.loss.backward()
     (numbers,) = on_host([signals.collect()])
     values = signals.step(Moment(step=1, seconds=1.0, model=model), numbers)
     mean = sum(loss * n for loss, n in zip(losses, counts, strict=True)) / sum(counts)

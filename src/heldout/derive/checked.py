@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heldout.derive.deciding import deciding, held_out_names
 from heldout.derive.history import History
+from heldout.derive.interruption import CUT_SHORT
 from heldout.derive.schedule import rewarded
 
 SHOWN = 5
@@ -15,6 +16,8 @@ def unchecked(history: History) -> str:
     Looked at must have been a loss, a reward, an evaluation or the training data. A gradient norm or a
     learning rate alone says nothing of what was learned.
     """
+    if history.state in CUT_SHORT:
+        return ""  # that is what there is to say of it
     known = len(history.columns.get(history.loss)) or rewarded(history) or deciding(history)
     if known or history.evals or history.data:
         return ""
