@@ -9,7 +9,7 @@ import {
 } from "./format";
 import { Fact, type FactProps } from "./panel";
 import type { Snapshot } from "./snapshot";
-import { isLeft, isOpen, metric } from "./read";
+import { besideTrend, isLeft, isOpen, metric } from "./read";
 
 /** A running run silent for longer than this is pointed out; evaluations may take minutes. */
 const QUIET_SECONDS = 120;
@@ -198,8 +198,7 @@ function Numbers({ snapshot }: { snapshot: Snapshot }) {
       />
       <Fact
         label="Trend" value={held.em_trend ?? "–"}
-        note={held.em_trend === undefined ? "needs two evaluations"
-          : held.em_says ?? ""}
+        note={held.em_trend === undefined ? "needs two evaluations" : besideTrend(held)}
       />
       <Fact
         label="Calibration error" value={formatNumber(held.ece)} exact={formatExact(held.ece)}

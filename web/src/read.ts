@@ -1,7 +1,7 @@
 /** Small look-ups in a view that several parts need. */
 
 import { toNumber, type RunView, type Series } from "./fold";
-import type { Alert, MetricInfo, Snapshot } from "./snapshot";
+import type { Alert, FixedEval, MetricInfo, Snapshot } from "./snapshot";
 
 const NONE: Series = { steps: [], values: [] };
 
@@ -28,4 +28,10 @@ export function isOpen(alert: Alert): boolean {
 /** Whether it is known when training will be done, and it is not yet. */
 export function isLeft({ state, throughput: { eta_seconds: left } }: Pick<Snapshot, "state" | "throughput">): boolean {
   return (state === "running" || state === "starting") && left !== undefined && toNumber(left) > 0;
+}
+
+/** What is said of the trend, less the word itself, where that stands above it. */
+export function besideTrend({ em_trend: trend, em_says: says = "" }: Partial<FixedEval>): string {
+  const word = `${trend}: `;
+  return says.startsWith(word) ? says.slice(word.length) : says;
 }

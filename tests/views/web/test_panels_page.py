@@ -134,15 +134,17 @@ def test_a_gesture_paints_each_chart_in_sight_once_a_frame_and_no_other(
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(300)  # what is in sight is told a moment later
     page.evaluate(COUNT_PAINTINGS)
-    painted = page.evaluate(GESTURE)
-    assert set(painted.values()) == {1}
     in_sight = page.locator(".panel figure:has(canvas)").evaluate_all(
         """(figures) => figures.filter((figure) => {
             const { top, bottom } = figure.querySelector("canvas").getBoundingClientRect();
             return top < innerHeight + 40 && bottom > -40;
         }).map((figure) => figure.dataset.picture)"""
     )
+    place = glass(page, "Loss").bounding_box()
+    painted = page.evaluate(GESTURE)
+    assert set(painted.values()) == {1}
     assert set(painted) == set(in_sight)
+    assert glass(page, "Loss").bounding_box() == place, "the charts jump under the pointer"
     assert 0 < len(in_sight) < page.locator(".panel canvas").count()
     last = glass(page, "Host memory")
     assert last.get_attribute("aria-valuemax") == "60"  # it rests
@@ -606,6 +608,7 @@ def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
         "steps_saved": 20,
         "total_steps": 80,
         "best_step": 40,
+        "last_step": 60,
         "steps_wasted": 20,
         "steps_made": 60,
     }
@@ -635,7 +638,8 @@ def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
     expect(summary).to_contain_text("Stop training. Use checkpoint-40. Exact match is flat")
     expect(summary).to_contain_text("tied with checkpoint-60")
     expect(summary).to_contain_text("Stopping now saves20 stepsof 80")
-    expect(summary).to_contain_text("Without measurable gain20 stepssince step 40, of 60 made")
+    expect(summary).to_contain_text("Without measurable gain20 stepsfrom step 40 to 60, of 60 made")
+    expect(summary).to_contain_text(re.compile(r"Trendimproving\+[\d.]+ points"))
     with page.expect_download() as file:
         summary.get_by_role("link", name="rows to look at").click()
     rows = [json.loads(line) for line in file.value.path().read_text().splitlines()]
@@ -644,6 +648,19 @@ def test_the_headline_tells_the_budget_and_the_rows_to_look_at(
     details = panel(page, "details")
     expect(details).to_contain_text("25.0\u202f%: 250 of 1,000")
     expect(details).to_contain_text("2 rows (2.0\u202f%): 3, 9")
+
+
+def test_a_number_that_no_metric_explains_goes_by_its_name_alone(
+    page: Page, server: str, runs: Path
+) -> None:
+    name = "a_name_that_is_longer_than_any_line/of_a_narrow_page/rewards/margins"
+    write(runs / "first", [sample(step, **{name: step / 8}) for step in (63, 64)])
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(server)
+    row = panel(page, "signals").locator("li", has_text=name)
+    expect(row).to_have_text(re.compile(rf"^{name}8$"))
+    row.scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_it_is_said_why_a_promised_number_is_not_there(page: Page, server: str, runs: Path) -> None:

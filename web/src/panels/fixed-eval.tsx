@@ -6,7 +6,7 @@ import {
   formatSeconds, formatValue,
 } from "../format";
 import { Empty, Fact, Fold, type Panel, type PanelProps } from "../panel";
-import { examplesPath } from "../read";
+import { besideTrend, examplesPath } from "../read";
 import type { EvalResult, Float } from "../records";
 import { Reliability } from "../reliability";
 import type { FixedEval, Flips, Snapshot } from "../snapshot";
@@ -84,7 +84,7 @@ function Facts({ last, snapshot }: { last: FixedEval; snapshot: Snapshot }) {
       <Fact
         label="Trend"
         value={<><span aria-hidden="true">{SIGNS[last.em_trend]} </span>{last.em_trend}</>}
-        note={snapshot.evals.length < 2 ? "first evaluation" : last.em_says}
+        note={snapshot.evals.length < 2 ? "first evaluation" : besideTrend(last)}
       />
       <Fact
         label="Best checkpoint" value={last.best_ckpt ?? "–"}

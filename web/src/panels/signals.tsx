@@ -50,9 +50,10 @@ function Signals({ view, drawn }: PanelProps) {
 function Row({ view, name }: { view: RunView; name: string }) {
   const { title, unit, help } = metric(view.snapshot, name);
   const series = view.series[name] as Series;
+  const says = help || name;
   return (
     <li>
-      <span class="signal-name">{title}<span class="signal-help">{help || name}</span></span>
+      <span class="signal-name">{title}{says !== title && <span class="signal-help">{says}</span>}</span>
       <Curve series={series} label={`${title} by step; latest ${formatValue(series.values.at(-1), unit)}`} />
       <Latest series={series} unit={unit} />
     </li>
