@@ -28,7 +28,9 @@ def reddish(canvas: Locator) -> int:
 def count_pixels(canvas: Locator) -> dict[str, int]:
     expect(canvas).to_be_visible()
     found: dict[str, int] = canvas.evaluate(
-        """(canvas) => {
+        """async (canvas) => {
+            // Its size is told within the next frame: what is painted then is there in the one after.
+            for (let i = 0; i < 2; i += 1) await new Promise(requestAnimationFrame);
             const { width, height } = canvas;
             const copy = new OffscreenCanvas(width, height)
                 .getContext("2d", { willReadFrequently: true });
