@@ -262,6 +262,12 @@ def test_calibration_drift_says_which_way(gap: float, leaning: str) -> None:
     assert (alert.evidence["best_step"], alert.evidence["null"]) == (0, 0.01)
 
 
+def test_calibration_drift_of_a_policy_is_an_info() -> None:
+    facts = [*evaluation(0, score(50)), *evaluation(10, score(50), ece=0.4, confidence_gap=0.1)]
+    assert found(calibration_drift.RULE, facts) == "warning"
+    assert found(calibration_drift.RULE, [*facts, sample(21, reward=0.5)]) == "info"
+
+
 def test_calibration_drift_names_the_best_past_a_nan() -> None:
     values = [NAN, 0.05, 0.4]
     facts = [f for i, ece in enumerate(values) for f in evaluation(10 * i, score(50), ece=ece)]
@@ -297,7 +303,7 @@ def test_plateau_is_flat_where_the_learning_rate_promises_no_more(
 
 
 @pytest.mark.parametrize("name", ["reward", "rewards/margins"])
-def test_there_is_no_plateau_while_the_reward_that_is_trained_still_rises(name: str) -> None:
+def test_there_is_no_plateau_while_the_reward_that_is_trained_may_still_rise(name: str) -> None:
     def judged(slope: float) -> str:
         noise = (0.0, 0.3, -0.2, 0.1, -0.3, 0.2)
         steps: Facts = [
@@ -306,6 +312,7 @@ def test_there_is_no_plateau_while_the_reward_that_is_trained_still_rises(name: 
         return found(plateau.RULE, [run(learning_rate="constant"), *steps, *evaluations(*FLAT)])
 
     assert judged(0.05) == "fine"
+    assert judged(0.004) == "fine"  # too slow to be sure of, and not excluded
     assert judged(0.0) == "warning"
 
 

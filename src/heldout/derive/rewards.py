@@ -17,8 +17,10 @@ SPREAD = "reward_std"
 GUESS = 0.5
 SURE = 3.0
 """Standard errors that a sign must exceed."""
-STILL = 2.0
-"""The same for a reward that goes on rising, which only puts off a decision."""
+STILL = 1.64
+"""The same for a reward that may go on rising: one-sided, 95 %."""
+SMALL = 0.5
+"""Of the noise of one value: a rise of the mean by less than this matters to nobody who looks at the curve."""
 FEW = 5
 """Values that each half of a stretch must have."""
 
@@ -50,18 +52,21 @@ def prefers(history: History, rows: int) -> bool:
     return False
 
 
-def reward_rises(history: History, since: int) -> bool:
-    """Whether the reward that is trained (a policy's, or a preference's margin) still rises since a step.
+def reward_may_rise(history: History, since: int) -> bool:
+    """Whether the reward that is trained (a policy's, or a preference's margin) may still rise since a step.
 
-    The later half of its values from there on is surely above the half before.
+    That is excluded where the later half of its values from there on is surely above the half before by
+    no more than `SMALL` of the noise of one value. False where no reward is trained.
     """
     names = [policy_reward(history), *MARGINS]
     name = next((name for name in names if name and len(history.columns.get(name))), "")
+    if not name:
+        return False
     recent = Rise()
-    for value in history.columns.get(name).since(since) if name else ():
+    for value in history.columns.get(name).since(since):
         recent.add(0, value)
     half = recent.n // 2
     if half < FEW:
-        return False
+        return True
     rise = recent.mean(half, recent.n) - recent.mean(0, half)
-    return rise > STILL * recent.noise * math.sqrt(2 / half)
+    return rise + STILL * recent.noise * math.sqrt(2 / half) > SMALL * recent.noise

@@ -5,7 +5,7 @@ Checks: from one fifth of the planned evaluations to the next, three at least, e
 checkpoints that wobble by half a point; held-out cross-entropy falls by less than 2 %; and the learning rate
 is at most half its peak or follows a constant schedule. Where exact match cannot tell, since hardly an answer
 was ever right or none changed, cross-entropy decides, and the message says so. Where a reward or a preference
-is trained, none is found while that still rises over the same evaluations. It opens while steps are left, and
+is trained, none is found while that may still rise over the same evaluations. It opens while steps are left, and
 is closed where the run has finished: there is nothing to stop any more.
 
 Why: steps after the plateau cost compute and calibration and buy nothing that can be measured.
@@ -33,7 +33,7 @@ import numpy as np
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval, judge
 from heldout.derive.recommended import RECOMMENDED
-from heldout.derive.rewards import reward_rises
+from heldout.derive.rewards import reward_may_rise
 from heldout.records import EvalResult
 from heldout.stats.stopping import LEAST, Stopping
 from heldout.verdicts.rule import Ends, Finding, NotChecked, Rule
@@ -57,7 +57,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
         return []
     now, width = fixed_eval(history), found.stopping.width
     since = history.evals[-2 * width].step
-    if reward_rises(history, since):
+    if reward_may_rise(history, since):
         return []
     best = RECOMMENDED if now["best_ckpt"] else "none saved yet"
     evidence = {
