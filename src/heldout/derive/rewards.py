@@ -20,7 +20,7 @@ SURE = 3.0
 STILL = 1.64
 """The same for a reward that may go on rising: one-sided, 95 %."""
 SMALL = 0.5
-"""Of the noise of one value: a rise of the mean by less than this matters to nobody who looks at the curve."""
+"""Of the noise of one value: a rise of the mean by less than this shows to nobody who looks at the curve."""
 FEW = 5
 """Values that each half of a stretch must have."""
 

@@ -5,8 +5,8 @@ Checks: from one fifth of the planned evaluations to the next, three at least, e
 checkpoints that wobble by half a point; held-out cross-entropy falls by less than 2 %; and the learning rate
 is at most half its peak or follows a constant schedule. Where exact match cannot tell, since hardly an answer
 was ever right or none changed, cross-entropy decides, and the message says so. Where a reward or a preference
-is trained, none is found while that may still rise over the same evaluations. It opens while steps are left, and
-is closed where the run has finished: there is nothing to stop any more.
+is trained, none is found while that may still rise over the same evaluations. It opens while steps are left,
+and is closed where the run has finished: there is nothing to stop any more.
 
 Why: steps after the plateau cost compute and calibration and buy nothing that can be measured.
 
