@@ -123,9 +123,12 @@ def trend_words(facts: dict[str, Any]) -> str:
     """What the evaluations say of the trend in one clause, by the facts of `fixed_eval`."""
     if not facts["em_last"]:
         return "the base to compare with"
-    last = facts["em_last"]
+    last, before = facts["em_last"], facts["em_before"]
+    earlier = f"{before} evaluations" if before > 1 else "evaluation"
     over = (
-        f"over the last {last} evaluations" if last > 1 else f"since step {facts['em_reference']:,}"
+        f"from the {earlier} before to the last {last}"
+        if last > 1
+        else f"since step {facts['em_reference']:,}"
     )
     ce = _ce_words(facts)
     if not facts["em_speaks"]:
