@@ -13,8 +13,9 @@ after training. Do not roll back for this alone.
 
 When it is wrong: with exact match flat or rising the model is not worse at the task. A base model
 that has not learned the answer format yet is often better calibrated than any later checkpoint. A model that
-learns fast is underconfident for a while, which is why that is noted and never warned of. A policy that is
-trained for a reward (GRPO) grows sure of its own answers and not of the golden ones: there it is an info.
+learns fast is underconfident for a while, which is why that is noted and never warned of. A model that is
+trained for rewards or preferences (GRPO, DPO) grows sure of its own answers and not of the golden ones:
+there it is an info.
 
 Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
 """
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 
 from heldout.derive.history import History
 from heldout.derive.progress import fixed_eval
-from heldout.derive.rewards import policy_reward
+from heldout.derive.schedule import rewarded
 from heldout.records import EvalResult
 from heldout.verdicts.rule import Finding, NotChecked, Rule
 
@@ -68,7 +69,7 @@ def check(history: History, limits: Limits) -> list[Finding] | NotChecked:
     }
     return [
         Finding(
-            level="info" if policy_reward(history) else "warning",
+            level="info" if rewarded(history) else "warning",
             message=text,
             action=action,
             evidence=evidence,
