@@ -55,8 +55,8 @@ def prefers(history: History, rows: int) -> bool:
 def reward_may_rise(history: History, since: int) -> bool:
     """Whether the reward that is trained (a policy's, or a preference's margin) may still rise since a step.
 
-    That is excluded where the later half of its values from there on is surely above the half before by
-    no more than `SMALL` of the noise of one value. False where no reward is trained.
+    A rise is excluded where the later half of its values from there on surely exceeds the half
+    before by less than `SMALL` of the noise of one value. False where no reward is trained.
     """
     names = [policy_reward(history), *MARGINS]
     name = next((name for name in names if name and len(history.columns.get(name))), "")

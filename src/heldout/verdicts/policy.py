@@ -149,9 +149,7 @@ def _reason(history: History, now: dict[str, Any], curve: EvalCurve | None) -> s
         return "nothing has been evaluated yet"
     score = f"EM {now['em']:.1%} [{now['em_low']:.1%}, {now['em_high']:.1%}] of {now['n']}"
     if now["em_trend"] == "improving" and history.ended:
-        return (
-            f"{score}, {now['em_says']}; it was not over at the end, so a longer run may gain more"
-        )
+        return f"{score}, {now['em_says']}; a longer run may gain more"
     high = now["em_trend"] == "plateau" and not learning_rate_fell(
         history, plateau.RULE.limits.fallen
     )

@@ -1,7 +1,8 @@
 """The training loss where it is born, and its smoothed, bias-corrected mean.
 
 The Trainer's log replaces a NaN by an average or by 0.0; this reads what the model returned. Whether that
-is the loss that is trained, the backward pass says: only then a gradient reaches it.
+is the loss that is trained, the backward pass says: a gradient then reaches it, or every label token's
+log-probability alike (TRL's SFTTrainer takes their mean itself).
 """
 
 from __future__ import annotations
